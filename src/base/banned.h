@@ -28,6 +28,7 @@ extern int atoi(const char *text) BANNED("use base/parse");
 #include <time.h>
 
 #undef alloca
+#undef sprintf
 
 extern void *alloca(size_t size) BANNED("use a buffer of fixed size, or the heap");
 extern char *strtok(char *text, const char *separators) BANNED("use base/parse or strtok_r");
