@@ -6,18 +6,22 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
-SECONDS_EACH ?= $(or $(SECONDS),60)
+SECONDS ?= 60
 PYTHON := /usr/bin/python3
 MESON := meson
 NINJA := ninja
 
 .PHONY: all demo test test-unit test-e2e test-matrix install bench lint format fuzz clean
 
+# Configured anew when a fuzz target comes or goes; ninja sees the rest by itself.
+FUZZ_TARGETS := $(wildcard fuzz/fuzz_*.c)
+
 all: $(BUILD)/build.ninja
 	$(NINJA) -C $(BUILD)
 
-$(BUILD)/build.ninja:
-	$(MESON) setup $(BUILD) --prefix=$(PREFIX)
+$(BUILD)/build.ninja: $(FUZZ_TARGETS) $(wildcard src/*/meson.build tests/unit/*/meson.build)
+	$(MESON) setup $(if $(wildcard $(BUILD)/build.ninja),--reconfigure) $(BUILD) --prefix=$(PREFIX)
+	@touch $@
 
 # Setting up comes first and by itself: before it there may be no compiler.
 demo:
@@ -40,6 +44,8 @@ test-matrix:
 	tools/test matrix --build $(BUILD)
 
 install: all
+	$(MESON) configure $(BUILD) -Dprefix=$(PREFIX)
+	$(NINJA) -C $(BUILD)
 	DESTDIR='$(DESTDIR)' $(MESON) install -C $(BUILD) --no-rebuild
 
 bench: all
@@ -54,7 +60,7 @@ format:
 
 fuzz:
 	tools/setup test
-	tools/fuzz --build $(BUILD)-fuzz --seconds $(SECONDS_EACH)
+	tools/fuzz --build $(BUILD)-fuzz --seconds $(SECONDS)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-logs
