@@ -1,0 +1,153 @@
+/*
+ * The catalog: an SQLite index of runs and backups.  For the backups it is only a cache of the
+ * store and can be made again; the runs are its own.  Nobody else writes SQL.
+ *
+ * Opened in WAL mode with synchronous=FULL and a busy timeout; several processes may use it at
+ * once.  A file that is not a database, or a damaged one, is ERR_DATA: the caller sets it aside
+ * with catalog_set_aside and opens again.
+ */
+#ifndef CATALOG_CATALOG_H
+#define CATALOG_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "base/vec.h"
+
+struct catalog;
+struct err;
+
+enum run_state {
+	RUN_RUNNING,
+	RUN_OK,
+	RUN_WARNING,
+	RUN_FAILED,
+	RUN_MISSED,
+	RUN_SKIPPED,
+	RUN_CANCELLED,
+	RUN_LOST,
+};
+const char *run_state_name(enum run_state state);
+
+/* One execution of a job.  Texts are owned by the row. */
+struct run_row {
+	char *id;
+	char *job;
+	char *source;
+	char *verb;             /* "backup", "verify", "restore", "prune" */
+	enum run_state state;
+	struct wall_time started;
+	struct wall_time finished; /* 0 while running */
+	char *backup_id;        /* NULL: none */
+	uint64_t source_bytes;
+	uint64_t stored_bytes;
+	char *message;          /* the error or the first warning, NULL: none */
+	char *hint;
+	char *log_path;
+	char *lock_path;        /* held by the process while it lives */
+};
+
+/* One backup in the store. */
+struct backup_row {
+	char *id;
+	char *job;
+	char *source;
+	char *source_type;
+	char *kind;
+	char *manifest_name;    /* object name of the manifest; for an unproven file: its own name */
+	uint64_t manifest_bytes; /* with manifest_modified: to see that the object is the same */
+	struct wall_time manifest_modified;
+	char *identity;
+	char *version;
+	struct wall_time started;
+	struct wall_time finished;
+	struct wall_time consistent_at;
+	uint64_t content_bytes;
+	uint64_t stored_bytes;
+	unsigned warnings_count;
+	bool is_unproven;       /* a file of the user's without a manifest */
+	bool is_damaged;        /* the last verification found it damaged, or damaged at source */
+	bool is_pinned;
+	char *pin_reason;
+	int level;              /* highest level proved, -1: none */
+	struct wall_time level_at;
+	struct wall_time checked_at; /* the last verification, good or not; 0: never */
+	char *check_message;    /* what the last failed verification said, NULL when it was good */
+};
+
+struct run_rows { VEC(struct run_row) rows; };
+struct backup_rows { VEC(struct backup_row) rows; };
+
+/* Open or create the database file and bring it to the newest schema. */
+struct catalog *catalog_open(const char *path, struct err *err) MUST_CHECK;
+void catalog_close(struct catalog *catalog);
+SCOPED_FREE(struct catalog, catalog_close)
+
+/* Move a damaged database (with -wal and -shm) to "<path>.damaged-<UTC>"; *ret_moved is yours. */
+int catalog_set_aside(const char *path, char **ret_moved, struct err *err) MUST_CHECK;
+
+/* Several writes as one: between begin and commit; rolled back by catalog_close or rollback. */
+int catalog_begin(struct catalog *catalog, struct err *err) MUST_CHECK;
+int catalog_commit(struct catalog *catalog, struct err *err) MUST_CHECK;
+void catalog_rollback(struct catalog *catalog);
+
+int catalog_run_insert(struct catalog *catalog, const struct run_row *run,
+    struct err *err) MUST_CHECK;
+/* Update state, finished, backup_id, bytes, message and hint of the run with this id. */
+int catalog_run_update(struct catalog *catalog, const struct run_row *run,
+    struct err *err) MUST_CHECK;
+int catalog_run_get(struct catalog *catalog, const char *id, struct run_row *ret_run,
+    struct err *err) MUST_CHECK; /* ERR_NOT_FOUND */
+
+struct run_filter {
+	const char *job;       /* NULL: any */
+	const char *source;
+	const char *verb;
+	const enum run_state *state; /* NULL: any */
+	unsigned limit;        /* 0: all */
+};
+/* Newest first. */
+int catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
+    struct run_rows *ret_rows, struct err *err) MUST_CHECK;
+
+/* Per job, the last finished backup run and the last good one, in one indexed query. */
+struct job_summary {
+	char *job;
+	char *source;
+	struct run_row last;      /* id NULL: none */
+	struct run_row last_good;
+	struct run_row running;
+	unsigned runs_count;
+};
+struct job_summaries { VEC(struct job_summary) rows; };
+int catalog_job_summaries(struct catalog *catalog, struct job_summaries *ret_rows,
+    struct err *err) MUST_CHECK;
+void job_summaries_done(struct job_summaries *summaries);
+
+/* Insert or replace; level, pin and check fields are part of the row. */
+int catalog_backup_put(struct catalog *catalog, const struct backup_row *backup,
+    struct err *err) MUST_CHECK;
+int catalog_backup_remove(struct catalog *catalog, const char *id, struct err *err) MUST_CHECK;
+int catalog_backup_clear(struct catalog *catalog, struct err *err) MUST_CHECK;
+int catalog_backup_get(struct catalog *catalog, const char *id, struct backup_row *ret_backup,
+    struct err *err) MUST_CHECK; /* ERR_NOT_FOUND; a unique prefix of an id is enough */
+
+struct backup_filter {
+	const char *job;
+	const char *source;
+	const char *kind;
+	unsigned limit;
+};
+/* Newest (by consistent_at) first. */
+int catalog_backup_list(struct catalog *catalog, const struct backup_filter *filter,
+    struct backup_rows *ret_rows, struct err *err) MUST_CHECK;
+
+void run_row_done(struct run_row *run);
+void run_rows_done(struct run_rows *rows);
+void backup_row_done(struct backup_row *backup);
+void backup_rows_done(struct backup_rows *rows);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * The manifest: what one backup is, in JSON, written last and once.  Fields are only ever added;
+ * those we do not know are kept.  64-bit ids and LSNs are strings.  The format is described in
+ * docs/store-format.md.  Pure: no I/O here.
+ */
+#ifndef REPO_MANIFEST_H
+#define REPO_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "base/vec.h"
+
+struct err;
+struct json_t;
+
+enum {
+	MANIFEST_FORMAT = 1,
+	MANIFEST_MAX_BYTES = 256 * 1024 * 1024,
+	MANIFEST_BLOCK_BYTES = 4 * 1024 * 1024,
+};
+
+struct manifest_file {
+	char *name;             /* in the manifest's own folder; '/' for a dump in directory format */
+	uint64_t bytes;
+	char sha256[65];
+	uint64_t content_bytes; /* before compression; equal to bytes where there is none */
+	char *compression;      /* "none" or "zstd" (ours, around the content) */
+	char *of;               /* NULL, or the id of the earlier backup that keeps this file */
+	VEC(uint32_t) block_crc32c; /* of each MANIFEST_BLOCK_BYTES stored; empty: not known */
+};
+
+struct manifest_warning {
+	char *code; /* "damaged_at_source", "tool_message", ... */
+	char *text;
+};
+
+struct manifest {
+	char *id;
+	char *job;
+	char *kind;             /* "dump", "base", ... */
+	char *source_name;
+	char *source_type;      /* "postgres" */
+	char *source_identity;  /* PostgreSQL system identifier, ...; "" when not known */
+	char *source_version;   /* "16.4" */
+	struct wall_time started;
+	struct wall_time finished;
+	struct wall_time consistent_at; /* the instant its content stands for */
+	VEC(struct manifest_file) files;
+	VEC(struct manifest_warning) warnings;
+	struct json_t *content; /* per kind; an object; owned */
+	struct json_t *unknown; /* top-level fields we do not know, kept; NULL or owned */
+	char *tool_name;
+	char *tool_version;
+	bool is_adopted;        /* written by verify for a file that was there before */
+};
+
+/* An empty manifest with an empty content object.  Yours. */
+struct manifest *manifest_new(void) MUST_CHECK;
+
+/* ERR_DATA names the field that is missing or wrong; ERR_UNSUPPORTED for a newer format. */
+struct manifest *manifest_parse(const char *text, size_t size, struct err *err) MUST_CHECK;
+
+/* JSON text with a newline at its end.  Yours. */
+char *manifest_format(const struct manifest *manifest) MUST_CHECK;
+
+void manifest_add_warning(struct manifest *manifest, const char *code, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+bool manifest_has_warning(const struct manifest *manifest, const char *code);
+const struct manifest_file *manifest_find_file(const struct manifest *manifest, const char *name);
+uint64_t manifest_stored_bytes(const struct manifest *manifest);
+uint64_t manifest_content_bytes(const struct manifest *manifest);
+
+void manifest_free(struct manifest *manifest);
+SCOPED_FREE(struct manifest, manifest_free)
+
+#endif

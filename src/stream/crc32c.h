@@ -1,0 +1,14 @@
+/*
+ * CRC-32C (Castagnoli, reflected polynomial 0x82F63B78), as in iSCSI (RFC 3720 appendix B.4) and
+ * PostgreSQL.  crc32c(0, ...) of "123456789" is 0xE3069283.  Uses SSE4.2 where the CPU has it.
+ */
+#ifndef STREAM_CRC32C_H
+#define STREAM_CRC32C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Go on from `crc` (0 at the start): the inversion before and after is done here. */
+uint32_t crc32c(uint32_t crc, const void *data, size_t size);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * Where bytes go: a chain of links, each of which owns the next.  Bytes are pushed in at the
+ * front; the last link keeps them (a file, a pipe, nothing).
+ *
+ * finish: called once, if all went well: drain, finish the next, commit.
+ * free: always called; a sink freed before it is finished leaves nothing behind.
+ * After a failed write or finish only free may be called.
+ */
+#ifndef STREAM_SINK_H
+#define STREAM_SINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/scope.h"
+
+struct err;
+struct sink;
+
+struct sink_ops {
+	const char *name;
+	int (*write)(struct sink *sink, const void *data, size_t size, struct err *err);
+	int (*finish)(struct sink *sink, struct err *err);
+	void (*free)(struct sink *sink);
+};
+
+struct sink {
+	const struct sink_ops *ops;
+	struct sink *next; /* owned; NULL for the last link */
+};
+
+int sink_write(struct sink *sink, const void *data, size_t size, struct err *err) MUST_CHECK;
+int sink_finish(struct sink *sink, struct err *err) MUST_CHECK;
+void sink_free(struct sink *sink); /* NULL is ok; frees the whole chain */
+SCOPED_FREE(struct sink, sink_free)
+
+#endif
