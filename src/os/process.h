@@ -1,6 +1,7 @@
 /*
  * Child processes: a program with its arguments, no shell, ever.  A child gets its own process
- * group, closed descriptors but those named here, and dies when we die.  Its stderr is captured
+ * group (and session, so no terminal), closed descriptors but those named here, and gets SIGTERM
+ * when the thread that started it ends: start it from the main thread.  Its stderr is captured
  * (bounded) so that an error can quote it.
  */
 #ifndef OS_PROCESS_H
@@ -30,6 +31,7 @@ struct process_options {
 	size_t stderr_max_bytes;  /* how much of stderr to keep; 0: 64 KiB, the first and last halves */
 };
 
+/* Returns when the program runs; one that cannot be executed is an error here. */
 struct process *process_start(const struct process_options *options, struct err *err) MUST_CHECK;
 
 /* What flows while a child runs.  Both callbacks may be NULL; a failing one ends the pump. */
@@ -53,7 +55,10 @@ struct process_exit {
 	int code; /* the exit code, or the signal's number */
 };
 
-/* Wait for the end, at most `timeout_ms` (-1: for ever; ERR_TIMEOUT then, child still running). */
+/*
+ * Wait for the end, at most `timeout_ms` (ERR_TIMEOUT then, child still running) or, with -1, for
+ * ever, which a stop ends with ERR_CANCELLED.  stderr is emptied meanwhile, stdout is not.
+ */
 int process_wait(struct process *process, int timeout_ms, struct process_exit *ret_exit,
     struct err *err) MUST_CHECK;
 
