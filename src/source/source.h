@@ -227,6 +227,12 @@ struct source_ops {
 	int (*promote)(struct source *source, const struct promote_request *request,
 	    struct restore_report *report, struct err *err);
 
+	/*
+	 * A scratch folder that a killed run left behind: stop what still runs in it, so that the
+	 * engine can remove it.  May be NULL.
+	 */
+	int (*sweep_scratch)(const char *scratch_dir, struct err *err);
+
 	void (*free)(struct source *source);
 };
 

@@ -1,0 +1,139 @@
+#include "engine/intake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/progress.h"
+#include "engine/engine.h"
+#include "repo/manifest.h"
+#include "repo/names.h"
+#include "store/store.h"
+#include "stream/digest.h"
+#include "stream/links.h"
+#include "stream/sink.h"
+
+/* The front link of a part's chain: when it is finished, the part is written down. */
+struct part_sink {
+	struct sink base;
+	struct engine_intake *intake;
+	char *object_name;
+	bool is_compressed;
+	uint64_t content_bytes;
+	struct digest digest; /* of what is stored */
+};
+
+static int
+part_write(struct sink *sink, const void *data, size_t size, struct err *err)
+{
+	return sink_write(sink->next, data, size, err);
+}
+
+static void
+write_down(struct part_sink *part)
+{
+	struct engine_intake *intake = part->intake;
+	struct manifest_file *file = vec_add(&intake->draft->files);
+	size_t folder_size = strlen(intake->place->folder);
+
+	file->name = xstrdup(part->object_name + (folder_size > 0 ? folder_size + 1 : 0));
+	file->bytes = part->digest.bytes;
+	digest_sha256_hex(&part->digest, file->sha256);
+	file->content_bytes = part->content_bytes;
+	file->compression = xstrdup(part->is_compressed ? "zstd" : "none");
+	for (size_t i = 0; i < part->digest.block_crc32c.count; i++)
+		vec_push(&file->block_crc32c, part->digest.block_crc32c.items[i]);
+	vec_push(&intake->finished, xstrdup(part->object_name));
+}
+
+static int
+part_finish(struct sink *sink, struct err *err)
+{
+	struct part_sink *part = (struct part_sink *)sink;
+
+	if (sink_finish(sink->next, err) < 0)
+		return -1;
+	write_down(part);
+
+	return 0;
+}
+
+static void
+part_free(struct sink *sink)
+{
+	struct part_sink *part = (struct part_sink *)sink;
+
+	sink_free(sink->next); /* before the digest that it writes to */
+	digest_done(&part->digest);
+	free(part->object_name);
+	free(part);
+}
+
+static const struct sink_ops part_ops = {
+	.name = "part", .write = part_write, .finish = part_finish, .free = part_free,
+};
+
+static struct sink *
+open_part(struct intake *base, const struct part *request, struct err *err)
+{
+	struct engine_intake *intake = (struct engine_intake *)base;
+	bool is_compressed =
+	    request->compression == PART_COMPRESSED && intake->compression_level > 0;
+	SCOPED(freep) char *name =
+	    xasprintf("%s%s", request->name, is_compressed ? ".zst" : "");
+	SCOPED(sink_freep) struct sink *sink = NULL;
+	struct part_sink *part = xcalloc(1, sizeof(*part));
+
+	part->base.ops = &part_ops;
+	part->intake = intake;
+	part->object_name = place_part_name(intake->place, name);
+	part->is_compressed = is_compressed;
+	sink = &part->base;
+
+	part->base.next = store_put(intake->engine->store, part->object_name, intake->run_id, err);
+	if (part->base.next == NULL)
+		return NULL;
+	part->base.next = digest_sink_new(part->base.next, &part->digest);
+	if (is_compressed) {
+		const struct zstd_options options = {
+			.level = intake->compression_level, .workers = intake->engine->cores,
+		};
+
+		part->base.next = zstd_sink_new(part->base.next, &options, err);
+		if (part->base.next == NULL)
+			return NULL;
+	}
+	part->base.next = meter_sink_new(part->base.next, &(struct meter_options){
+	    .progress = intake->progress,
+	    .rate_limit_bytes_per_s = intake->rate_limit_bytes_per_s,
+	    .ret_bytes = &part->content_bytes });
+
+	return TAKE(sink);
+}
+
+void
+intake_init(struct engine_intake *intake)
+{
+	intake->base.open = open_part;
+}
+
+void
+intake_abandon(struct engine_intake *intake)
+{
+	for (size_t i = intake->finished.count; i > 0; i--) {
+		struct err err = ERR_INIT;
+
+		if (store_remove(intake->engine->store, intake->finished.items[i - 1], &err) < 0)
+			log_warning("cannot remove what a failed run left: %s, continuing", err.msg);
+	}
+}
+
+void
+intake_done(struct engine_intake *intake)
+{
+	for (size_t i = 0; i < intake->finished.count; i++)
+		free(intake->finished.items[i]);
+	vec_done(&intake->finished);
+}

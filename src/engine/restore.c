@@ -1,0 +1,134 @@
+#include "engine/restore.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "catalog/catalog.h"
+#include "engine/engine.h"
+#include "engine/run.h"
+#include "engine/view.h"
+#include "repo/manifest.h"
+
+int
+restore_plan(struct engine *engine, const struct restore_order *order,
+    struct restore_plan *ret_plan, struct err *err)
+{
+	SCOPED(view_done) struct view view = { .engine = NULL };
+	struct restore_plan plan = { .what = NULL };
+
+	if (view_open(engine, order->backup->manifest_name, &view, err) < 0)
+		return -1;
+	plan.read_bytes = manifest_stored_bytes(view.manifest);
+	if (order->source->ops->plan(order->source, &view.base, &order->request, &plan, err) < 0) {
+		restore_plan_done(&plan);
+		return -1;
+	}
+	if (order->backup->is_damaged) {
+		vec_push(&plan.warnings, xasprintf("the last verification found this backup damaged: %s",
+		    order->backup->check_message != NULL ? order->backup->check_message : "see its proof"));
+	}
+	*ret_plan = plan;
+
+	return 0;
+}
+
+static int
+refuse_obstacles(const struct restore_plan *plan, struct err *err)
+{
+	if (plan->obstacles.count == 0)
+		return 0;
+	(void)err_set(err, ERR_REFUSED, "cannot restore: %s", plan->obstacles.items[0]);
+	if (plan->hint != NULL)
+		return err_hint(err, "%s", plan->hint);
+
+	return -1;
+}
+
+static int
+do_restore(struct engine *engine, const struct restore_order *order,
+    struct restore_report *report, struct err *err)
+{
+	SCOPED(view_done) struct view view = { .engine = NULL };
+	SCOPED(restore_plan_done) struct restore_plan plan = { .what = NULL };
+
+	if (restore_plan(engine, order, &plan, err) < 0 || refuse_obstacles(&plan, err) < 0)
+		return -1;
+	if (view_open(engine, order->backup->manifest_name, &view, err) < 0)
+		return -1;
+
+	return order->source->ops->restore(order->source, &view.base, &order->request, report, err);
+}
+
+/* Run one of the verbs of this file with a record around it. */
+static int
+recorded(struct engine *engine, const struct run_options *options,
+    int (*work)(struct engine *, const void *, struct restore_report *, struct err *),
+    const void *order, struct restore_report *ret_report, struct err *err)
+{
+	struct restore_report report = { .target = NULL };
+	struct run run;
+	unsigned warnings;
+
+	if (run_begin(engine, options, &run, err) < 0)
+		return -1;
+	if (work(engine, order, &report, err) < 0) {
+		restore_report_done(&report);
+		run_end(&run, err, 0, NULL);
+		return -1;
+	}
+	warnings = (unsigned)report.warnings.count;
+	run_end(&run, NULL, warnings, warnings > 0 ? report.warnings.items[0] : NULL);
+	*ret_report = report;
+
+	return 0;
+}
+
+static int
+restore_work(struct engine *engine, const void *order, struct restore_report *report,
+    struct err *err)
+{
+	return do_restore(engine, order, report, err);
+}
+
+int
+restore_run(struct engine *engine, const struct restore_order *order,
+    struct restore_report *ret_report, struct err *err)
+{
+	SCOPED(freep) char *job = xasprintf("restore-%s", order->backup->source);
+	const struct run_options options = {
+		.verb = "restore", .job = job, .source = order->backup->source,
+		.backup_id = order->backup->id,
+	};
+
+	return recorded(engine, &options, restore_work, order, ret_report, err);
+}
+
+struct promote_order {
+	struct source *source;
+	const struct promote_request *request;
+};
+
+static int
+promote_work(struct engine *engine, const void *untyped, struct restore_report *report,
+    struct err *err)
+{
+	const struct promote_order *order = untyped;
+
+	(void)engine;
+
+	return order->source->ops->promote(order->source, order->request, report, err);
+}
+
+int
+restore_promote(struct engine *engine, struct source *source,
+    const struct promote_request *request, struct restore_report *ret_report, struct err *err)
+{
+	SCOPED(freep) char *job = xasprintf("promote-%s", source->label);
+	const struct run_options options = {
+		.verb = "promote", .job = job, .source = source->label, .is_exclusive = true,
+	};
+	const struct promote_order order = { .source = source, .request = request };
+
+	return recorded(engine, &options, promote_work, &order, ret_report, err);
+}
