@@ -90,6 +90,14 @@ void pg_add_literal(struct str *to, const char *text);
 /* 150004 for 15.4; of the connected server. */
 int pg_server_version(const PGconn *conn);
 
+/* "15.4" for 150004; yours. */
+char *pg_version_text(int version) MUST_CHECK;
+
+/* The pieces pg_query is made of, for the long conversations of a base backup. */
+int pg_wait_readable(PGconn *conn, struct err *err) MUST_CHECK; /* or a stop, which cancels */
+int pg_next_result(PGconn *conn, PGresult **ret_result, struct err *err) MUST_CHECK; /* NULL: end */
+void pg_cancel(PGconn *conn);
+
 /*
  * How client programs are told the password: a passfile in memory (memfd, 0600) that is passed on
  * as an open descriptor, PGPASSFILE=/proc/self/fd/N.  Never argv, never the environment, nothing

@@ -1,0 +1,256 @@
+#include "source/postgres/postgres.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "repo/manifest.h"
+#include "source/postgres/postgres_internal.h"
+
+enum { DEFAULT_PORT = 5432 };
+
+static const struct backup_kind postgres_kinds[] = {
+	{
+	    .name = "dump",
+	    .layout = { .subfolder = "daily", .stem_prefix = "backup-", .has_time = false },
+	    .adopts = "dump",
+	    .is_window_base = false,
+	    .default_level = 1,
+	},
+	{
+	    .name = "base",
+	    .layout = { .subfolder = "base", .stem_prefix = NULL, .has_time = false },
+	    .adopts = NULL,
+	    .is_window_base = true,
+	    .default_level = 1,
+	},
+};
+
+static bool
+is_base(const char *kind)
+{
+	return str_equals(kind, "base");
+}
+
+static int
+unknown_kind(const char *kind, struct err *err)
+{
+	(void)err_set(err, ERR_UNSUPPORTED, "postgres has no backups of kind '%.40s'",
+	    kind != NULL ? kind : "");
+	return err_hint(err, "The kinds are 'dump' and 'base'.");
+}
+
+static int
+wrap(const struct postgres *pg, struct err *err)
+{
+	return err_wrap(err, "postgres '%s'", pg->label);
+}
+
+static int
+postgres_identify(struct source *source, struct source_identity *ret_identity, struct err *err)
+{
+	struct postgres *pg = postgres_of(source);
+	struct source_identity identity = { .identity = NULL };
+
+	SCOPED(pg_conn_freep) PGconn *conn = pg_connect(pg, NULL, PG_SQL, err);
+	if (conn == NULL)
+		return -1;
+	identity.identity = pg_query_value(conn,
+	    "SELECT system_identifier FROM pg_control_system()", err);
+	if (identity.identity == NULL)
+		return wrap(pg, err);
+	identity.version = pg_version_text(pg_server_version(conn));
+	*ret_identity = identity;
+
+	return 0;
+}
+
+static int
+postgres_check(struct source *source, struct check_report *report, struct err *err)
+{
+	return pg_check(postgres_of(source), report, err);
+}
+
+static char *
+postgres_setup_sql(struct source *source)
+{
+	return pg_setup_sql(postgres_of(source));
+}
+
+static int
+postgres_backup(struct source *source, const struct backup_request *request, struct intake *intake,
+    struct manifest *draft, struct err *err)
+{
+	struct postgres *pg = postgres_of(source);
+
+	if (is_base(request->kind))
+		return pg_base_backup(pg, request, intake, draft, err);
+	if (str_equals(request->kind, "dump"))
+		return pg_dump_backup(pg, request, intake, draft, err);
+
+	return unknown_kind(request->kind, err);
+}
+
+static int
+postgres_verify(struct source *source, const struct backup_view *view,
+    const struct verify_request *request, struct verify_report *report, struct err *err)
+{
+	struct postgres *pg = postgres_of(source);
+
+	if (is_base(view->manifest->kind))
+		return pg_base_verify(pg, view, request, report, err);
+	if (str_equals(view->manifest->kind, "dump"))
+		return pg_dump_verify(pg, view, request, report, err);
+
+	return unknown_kind(view->manifest->kind, err);
+}
+
+static int
+postgres_adopt(struct source *source, const char *kind, const char *path, struct manifest *draft,
+    struct err *err)
+{
+	if (!str_equals(kind, "dump"))
+		return unknown_kind(kind, err);
+
+	return pg_dump_adopt(postgres_of(source), path, draft, err);
+}
+
+static int
+postgres_plan(struct source *source, const struct backup_view *view,
+    const struct restore_request *request, struct restore_plan *plan, struct err *err)
+{
+	struct postgres *pg = postgres_of(source);
+
+	if (is_base(view->manifest->kind))
+		return pg_base_plan(pg, view, request, plan, err);
+	if (str_equals(view->manifest->kind, "dump"))
+		return pg_dump_plan(pg, view, request, plan, err);
+
+	return unknown_kind(view->manifest->kind, err);
+}
+
+static int
+postgres_restore(struct source *source, const struct backup_view *view,
+    const struct restore_request *request, struct restore_report *report, struct err *err)
+{
+	struct postgres *pg = postgres_of(source);
+
+	if (is_base(view->manifest->kind))
+		return pg_base_restore(pg, view, request, report, err);
+	if (str_equals(view->manifest->kind, "dump"))
+		return pg_dump_restore(pg, view, request, report, err);
+
+	return unknown_kind(view->manifest->kind, err);
+}
+
+static int
+postgres_promote(struct source *source, const struct promote_request *request,
+    struct restore_report *report, struct err *err)
+{
+	return pg_promote(postgres_of(source), request, report, err);
+}
+
+static void
+texts_free(char **texts)
+{
+	for (size_t i = 0; texts != NULL && texts[i] != NULL; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+static void
+postgres_free(struct source *source)
+{
+	struct postgres *pg = postgres_of(source);
+
+	if (pg == NULL)
+		return;
+	free(pg->label);
+	free(pg->host);
+	free(pg->user);
+	texts_free(pg->databases);
+	free(pg->maintenance_database);
+	free(pg->sslmode);
+	free(pg->sslrootcert);
+	texts_free(pg->bin_dirs);
+	free(pg->scratch_user);
+	free(pg->dump_format);
+	free(pg);
+}
+
+static const struct source_ops postgres_ops = {
+	.type = "postgres",
+	.kinds = postgres_kinds,
+	.kinds_count = ARRAY_SIZE(postgres_kinds),
+	.has_pitr = false,
+	.identify = postgres_identify,
+	.check = postgres_check,
+	.setup_sql = postgres_setup_sql,
+	.backup = postgres_backup,
+	.verify = postgres_verify,
+	.adopt = postgres_adopt,
+	.plan = postgres_plan,
+	.restore = postgres_restore,
+	.promote = postgres_promote,
+	.free = postgres_free,
+};
+
+/* A NULL-terminated copy of a NULL-terminated list; NULL becomes an empty list. */
+static char **
+texts_copy(const char *const *texts)
+{
+	size_t count = 0;
+	char **copy;
+
+	while (texts != NULL && texts[count] != NULL)
+		count++;
+	copy = xcalloc(count + 1, sizeof(*copy));
+	for (size_t i = 0; i < count; i++)
+		copy[i] = xstrdup(texts[i]);
+
+	return copy;
+}
+
+static const char *
+maintenance_of(const struct postgres_options *options)
+{
+	if (options->maintenance_database != NULL)
+		return options->maintenance_database;
+	if (options->databases != NULL && options->databases[0] != NULL)
+		return options->databases[0];
+
+	return "postgres";
+}
+
+struct source *
+postgres_open(const struct postgres_options *options, struct err *err)
+{
+	struct postgres *pg;
+
+	assert(options->label != NULL);
+	if (options->port > 65535) {
+		(void)err_set(err, ERR_CONFIG, "postgres '%s': port %u is not below 65536",
+		    options->label, options->port);
+		return NULL;
+	}
+	pg = xcalloc(1, sizeof(*pg));
+	pg->label = xstrdup(options->label);
+	pg->base.ops = &postgres_ops;
+	pg->base.label = pg->label;
+	pg->host = xstrdup(options->host);
+	pg->port = options->port != 0 ? options->port : DEFAULT_PORT;
+	pg->user = xstrdup(options->user);
+	pg->databases = texts_copy(options->databases);
+	pg->maintenance_database = xstrdup(maintenance_of(options));
+	pg->password = options->password;
+	pg->sslmode = xstrdup(options->sslmode != NULL ? options->sslmode : "prefer");
+	pg->sslrootcert = xstrdup(options->sslrootcert);
+	pg->bin_dirs = texts_copy(options->bin_dirs);
+	pg->scratch_user = xstrdup(options->scratch_user != NULL ? options->scratch_user
+								 : "postgres");
+	pg->dump_format = xstrdup(options->dump_format);
+
+	return &pg->base;
+}

@@ -1,0 +1,128 @@
+#include "source/source.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+
+enum { CHECK_TEXT_MAX = 1024 };
+
+const struct backup_kind *
+source_kind(const struct source *source, const char *name)
+{
+	for (size_t i = 0; i < source->ops->kinds_count; i++) {
+		if (str_equals(source->ops->kinds[i].name, name))
+			return &source->ops->kinds[i];
+	}
+
+	return NULL;
+}
+
+void
+source_free(struct source *source)
+{
+	if (source != NULL)
+		source->ops->free(source);
+}
+
+void
+source_identity_done(struct source_identity *identity)
+{
+	free(identity->identity);
+	free(identity->version);
+	*identity = (struct source_identity){ .identity = NULL };
+}
+
+static void
+texts_free(char **texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(texts[i]);
+}
+
+void
+verify_report_done(struct verify_report *report)
+{
+	json_decref(report->details);
+	texts_free(report->notes.items, report->notes.count);
+	texts_free(report->warnings.items, report->warnings.count);
+	vec_done(&report->notes);
+	vec_done(&report->warnings);
+	report->details = NULL;
+}
+
+void
+restore_plan_done(struct restore_plan *plan)
+{
+	free(plan->what);
+	free(plan->target);
+	free(plan->hint);
+	texts_free(plan->steps.items, plan->steps.count);
+	texts_free(plan->warnings.items, plan->warnings.count);
+	texts_free(plan->obstacles.items, plan->obstacles.count);
+	vec_done(&plan->steps);
+	vec_done(&plan->warnings);
+	vec_done(&plan->obstacles);
+	plan->what = NULL;
+	plan->target = NULL;
+	plan->hint = NULL;
+}
+
+void
+restore_report_done(struct restore_report *report)
+{
+	free(report->target);
+	free(report->next);
+	json_decref(report->details);
+	texts_free(report->notes.items, report->notes.count);
+	texts_free(report->warnings.items, report->warnings.count);
+	vec_done(&report->notes);
+	vec_done(&report->warnings);
+	report->target = NULL;
+	report->next = NULL;
+	report->details = NULL;
+}
+
+void
+check_report_add(struct check_report *report, enum check_result result, const char *name,
+    const char *fix, const char *format, ...)
+{
+	char text[CHECK_TEXT_MAX];
+	struct check_item *item = vec_add(&report->items);
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	item->result = result;
+	item->name = xstrdup(name);
+	item->text = xstrdup(text);
+	item->fix = xstrdup(fix);
+}
+
+void
+check_report_done(struct check_report *report)
+{
+	for (size_t i = 0; i < report->items.count; i++) {
+		free(report->items.items[i].name);
+		free(report->items.items[i].text);
+		free(report->items.items[i].fix);
+	}
+	vec_done(&report->items);
+}
+
+enum check_result
+check_report_worst(const struct check_report *report)
+{
+	enum check_result worst = CHECK_OK;
+
+	for (size_t i = 0; i < report->items.count; i++) {
+		if (report->items.items[i].result > worst)
+			worst = report->items.items[i].result;
+	}
+
+	return worst;
+}
