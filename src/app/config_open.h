@@ -14,7 +14,7 @@ struct err;
  * it cannot be used: ERR_CONFIG says how many errors there are and the list itself is in
  * *problems (sorted; also the warnings, with which it can be used).
  */
-struct config *config_open(const char *path, struct wall_time now,
-    struct config_problems *problems, struct err *err) MUST_CHECK;
+struct config *config_open(const char *path, struct wall_time now, struct config_problems *problems,
+    struct err *err) MUST_CHECK;
 
 #endif

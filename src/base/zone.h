@@ -38,7 +38,7 @@ enum zone_match zone_resolve(const struct zone *zone, const struct civil *civil,
 const char *zone_format(const struct zone *zone, struct wall_time time, char *text);
 
 /*
- * A time as people type it: "2025-11-25 14:05:09[.ffffff]" in this zone, or with an offset or Z.
+ * A time as people type it: "2025-11-25 14:05[:09[.ffffff]]" in this zone, or with an offset or Z.
  * A civil time in a gap is refused; in an overlap it is refused too, with both offsets named in
  * the hint, because a restore must not guess.
  */

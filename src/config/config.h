@@ -82,11 +82,11 @@ struct config_source {
 	char *user;
 	struct config_list databases; /* empty: all that allow connections */
 	char *maintenance_database;   /* NULL: the first of databases, else "postgres" */
-	char *password_file;          /* as written, see config_secret_path; NULL: libpq's own ways */
+	char *password_file; /* as written, see config_secret_path; NULL: libpq's own ways */
 	char *sslmode;
-	char *sslrootcert;            /* NULL: libpq's default */
-	struct config_list bin_dirs;  /* empty: found by themselves */
-	char *scratch_user;           /* NULL: by the driver's rule */
+	char *sslrootcert;           /* NULL: libpq's default */
+	struct config_list bin_dirs; /* empty: found by themselves */
+	char *scratch_user;          /* NULL: by the driver's rule */
 };
 
 /* How long backups are kept; nothing set: is_unlimited. */
@@ -103,7 +103,7 @@ struct config_keep {
 struct config_smoke {
 	char *database; /* NULL: the first of the backup */
 	char *sql;
-	char *expect;   /* NULL: any answer that is not empty and not zero */
+	char *expect; /* NULL: any answer that is not empty and not zero */
 };
 
 struct config_verify {
@@ -127,7 +127,7 @@ struct config_job {
 	bool is_supported; /* false: this version cannot run it; schedule and keep are set */
 	bool is_broken;
 	char *source;
-	char *kind;        /* the key `do`: "dump", "base", ... */
+	char *kind; /* the key `do`: "dump", "base", ... */
 
 	enum config_schedule schedule;
 	struct config_list at; /* "02:00", "Sun 04:00"; sched/calendar reads them */
@@ -137,13 +137,13 @@ struct config_job {
 	bool is_on_change;
 
 	struct config_keep keep;
-	char *folder;          /* NULL: the kind's own subfolder */
-	char *format;          /* "custom", "directory" */
-	unsigned parallel;     /* 0: by cores */
+	char *folder;                    /* NULL: the kind's own subfolder */
+	char *format;                    /* "custom", "directory" */
+	unsigned parallel;               /* 0: by cores */
 	uint64_t rate_limit_bytes_per_s; /* 0: none */
-	unsigned compression;  /* zstd level 1..19 */
-	int64_t start_deadline_us; /* 0: half the interval */
-	int64_t max_age_us;    /* 0: twice the interval */
+	unsigned compression;            /* zstd level 1..19 */
+	int64_t start_deadline_us;       /* 0: half the interval */
+	int64_t max_age_us;              /* 0: twice the interval */
 	struct config_verify verify;
 };
 
@@ -157,10 +157,10 @@ enum config_entry_kind {
 struct config_entry {
 	enum config_entry_kind kind;
 	unsigned depth;
-	char *key;         /* NULL: an item of a list */
-	char *value;       /* as written, or the default; NULL: not a value */
+	char *key;                 /* NULL: an item of a list */
+	char *value;               /* as written, or the default; NULL: not a value */
 	struct config_place place; /* line 0: a default */
-	bool is_ignored;   /* belongs to what this version does not support */
+	bool is_ignored;           /* belongs to what this version does not support */
 };
 
 struct config {
@@ -182,8 +182,8 @@ struct config {
  * accept; else a config, to be used only if problems->errors_count is 0: with errors it is
  * incomplete and good only for looking for more of them (app/config_open does all that).
  */
-struct config *config_read(const char *path, struct config_problems *problems,
-    struct err *err) MUST_CHECK;
+struct config *config_read(const char *path, struct config_problems *problems, struct err *err)
+    MUST_CHECK;
 
 /* The same from memory; `path` is the name to show. */
 struct config *config_parse(const char *data, size_t size, const char *path,

@@ -24,10 +24,10 @@ struct args_option {
 struct args {
 	const struct command *command; /* NULL: no verb was given */
 	const char *group;             /* "config" when only the first word of a verb was given */
-	bool wants_help;               /* --help, `help VERB`, or no verb: call help_print, exit 0 */
+	bool wants_help; /* --help, `help VERB`, or no verb: call help_print, exit 0 */
 	VEC(const char *) positionals; /* after the verb; loans */
 	VEC(struct args_option) options;
-	VEC(const char *) scratch;     /* last answer of args_list */
+	VEC(const char *) scratch; /* last answer of args_list */
 };
 
 /*
@@ -49,7 +49,7 @@ size_t args_words_count(const struct args *args);
 const char *args_text(const struct args *args, const char *name); /* NULL: not given */
 const char *args_text_or(const struct args *args, const char *name, const char *fallback);
 bool args_flag(const struct args *args, const char *name);
-unsigned args_count(const struct args *args, const char *name);   /* how often: -vv is 2 */
+unsigned args_count(const struct args *args, const char *name); /* how often: -vv is 2 */
 unsigned args_number(const struct args *args, const char *name, unsigned fallback);
 uint64_t args_size_bytes(const struct args *args, const char *name, uint64_t fallback);
 
