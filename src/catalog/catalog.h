@@ -2,9 +2,15 @@
  * The catalog: an SQLite index of runs and backups.  For the backups it is only a cache of the
  * store and can be made again; the runs are its own.  Nobody else writes SQL.
  *
- * Opened in WAL mode with synchronous=FULL and a busy timeout; several processes may use it at
- * once.  A file that is not a database, or a damaged one, is ERR_DATA: the caller sets it aside
- * with catalog_set_aside and opens again.
+ * Opened in WAL mode with synchronous=FULL and a busy timeout of 10 s; several processes may use
+ * it at once, one thread may use one catalog.  A write that returned 0 outside of begin and commit
+ * is durable, one inside is with the commit.
+ *
+ * Every function may fail with: ERR_DATA, a damaged database or none at all, found when the bad
+ * page is touched (the caller sets it aside with catalog_set_aside and opens again); ERR_BUSY,
+ * another process held it for longer than the timeout; ERR_SPACE, the disk is full;
+ * ERR_PERMISSION, it cannot be written; ERR_IO.  After a failure inside begin and commit only
+ * rollback is of use.
  */
 #ifndef CATALOG_CATALOG_H
 #define CATALOG_CATALOG_H
@@ -30,34 +36,34 @@ enum run_state {
 	RUN_CANCELLED,
 	RUN_LOST,
 };
-const char *run_state_name(enum run_state state);
+const char *run_state_name(enum run_state state); /* "running", "ok", ...: as in the database */
 
-/* One execution of a job.  Texts are owned by the row. */
+/* One execution of a job.  Texts are owned by the row; id, job, source and verb are never NULL. */
 struct run_row {
 	char *id;
 	char *job;
 	char *source;
-	char *verb;             /* "backup", "verify", "restore", "prune" */
+	char *verb; /* "backup", "verify", "restore", "prune" */
 	enum run_state state;
 	struct wall_time started;
 	struct wall_time finished; /* 0 while running */
-	char *backup_id;        /* NULL: none */
+	char *backup_id;           /* NULL: none */
 	uint64_t source_bytes;
 	uint64_t stored_bytes;
-	char *message;          /* the error or the first warning, NULL: none */
+	char *message; /* the error or the first warning, NULL: none */
 	char *hint;
 	char *log_path;
-	char *lock_path;        /* held by the process while it lives */
+	char *lock_path; /* held by the process while it lives */
 };
 
-/* One backup in the store. */
+/* One backup in the store.  Texts are owned by the row; id and manifest_name are never NULL. */
 struct backup_row {
 	char *id;
 	char *job;
 	char *source;
 	char *source_type;
 	char *kind;
-	char *manifest_name;    /* object name of the manifest; for an unproven file: its own name */
+	char *manifest_name; /* object name of the manifest; for an unproven file: its own name */
 	uint64_t manifest_bytes; /* with manifest_modified: to see that the object is the same */
 	struct wall_time manifest_modified;
 	char *identity;
@@ -68,72 +74,107 @@ struct backup_row {
 	uint64_t content_bytes;
 	uint64_t stored_bytes;
 	unsigned warnings_count;
-	bool is_unproven;       /* a file of the user's without a manifest */
-	bool is_damaged;        /* the last verification found it damaged, or damaged at source */
+	bool is_unproven; /* a file of the user's without a manifest */
+	bool is_damaged;  /* the last verification found it damaged, or damaged at source */
 	bool is_pinned;
 	char *pin_reason;
-	int level;              /* highest level proved, -1: none */
+	int level; /* highest level proved, -1: none */
 	struct wall_time level_at;
 	struct wall_time checked_at; /* the last verification, good or not; 0: never */
-	char *check_message;    /* what the last failed verification said, NULL when it was good */
+	char *check_message; /* what the last failed verification said, NULL when it was good */
 };
 
-struct run_rows { VEC(struct run_row) rows; };
-struct backup_rows { VEC(struct backup_row) rows; };
+struct run_rows {
+	VEC(struct run_row) rows;
+};
+struct backup_rows {
+	VEC(struct backup_row) rows;
+};
 
-/* Open or create the database file and bring it to the newest schema. */
+/*
+ * Open or create the database file (mode 0600, whatever the umask; its folder exists) and bring
+ * it to the newest schema.  Safe when several processes do it at once.  ERR_UNSUPPORTED: a newer
+ * blackstart wrote it; ERR_DATA also for another program's database, which is left as it is.
+ */
 struct catalog *catalog_open(const char *path, struct err *err) MUST_CHECK;
 void catalog_close(struct catalog *catalog);
 SCOPED_FREE(struct catalog, catalog_close)
 
-/* Move a damaged database (with -wal and -shm) to "<path>.damaged-<UTC>"; *ret_moved is yours. */
+/*
+ * Move a damaged database (with -wal and -shm) to "<path>.damaged-<UTC>"; *ret_moved is yours.
+ * Nothing there is overwritten.  The log goes first, so that it can never be taken for the log of
+ * the database that is made next.  No process may have it open.
+ */
 int catalog_set_aside(const char *path, char **ret_moved, struct err *err) MUST_CHECK;
 
-/* Several writes as one: between begin and commit; rolled back by catalog_close or rollback. */
+/*
+ * Several writes as one: between begin and commit; rolled back by catalog_close or rollback.
+ * Begin waits for the one other writer there may be; they do not nest.  Rollback without begin
+ * does nothing.
+ */
 int catalog_begin(struct catalog *catalog, struct err *err) MUST_CHECK;
 int catalog_commit(struct catalog *catalog, struct err *err) MUST_CHECK;
 void catalog_rollback(struct catalog *catalog);
 
-int catalog_run_insert(struct catalog *catalog, const struct run_row *run,
-    struct err *err) MUST_CHECK;
-/* Update state, finished, backup_id, bytes, message and hint of the run with this id. */
-int catalog_run_update(struct catalog *catalog, const struct run_row *run,
-    struct err *err) MUST_CHECK;
+/* ERR_EXISTS: there is a run with this id. */
+int catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct err *err)
+    MUST_CHECK;
+
+/*
+ * Update state, finished, backup_id, bytes, message and hint of the run with this id.
+ * ERR_NOT_FOUND: there is none.
+ */
+int catalog_run_update(struct catalog *catalog, const struct run_row *run, struct err *err)
+    MUST_CHECK;
+
+/* The run with this id; run_row_done frees it.  ERR_NOT_FOUND. */
 int catalog_run_get(struct catalog *catalog, const char *id, struct run_row *ret_run,
-    struct err *err) MUST_CHECK; /* ERR_NOT_FOUND */
+    struct err *err) MUST_CHECK;
 
 struct run_filter {
-	const char *job;       /* NULL: any */
+	const char *job; /* NULL: any */
 	const char *source;
 	const char *verb;
 	const enum run_state *state; /* NULL: any */
-	unsigned limit;        /* 0: all */
+	unsigned limit;              /* 0: all */
 };
-/* Newest first. */
+
+/* Newest (by started) first; read through an index, without sorting. */
 int catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
     struct run_rows *ret_rows, struct err *err) MUST_CHECK;
 
 /* Per job, the last finished backup run and the last good one, in one indexed query. */
 struct job_summary {
 	char *job;
-	char *source;
-	struct run_row last;      /* id NULL: none */
-	struct run_row last_good;
+	char *source;             /* of the newest of these runs */
+	struct run_row last;      /* ended in any way, also missed or skipped; id NULL: none */
+	struct run_row last_good; /* ended ok or with warnings */
 	struct run_row running;
-	unsigned runs_count;
+	unsigned runs_count; /* backup runs of any state */
 };
-struct job_summaries { VEC(struct job_summary) rows; };
-int catalog_job_summaries(struct catalog *catalog, struct job_summaries *ret_rows,
-    struct err *err) MUST_CHECK;
+struct job_summaries {
+	VEC(struct job_summary) rows;
+};
+
+/* Every job that has a backup run, by name. */
+int catalog_job_summaries(struct catalog *catalog, struct job_summaries *ret_rows, struct err *err)
+    MUST_CHECK;
 void job_summaries_done(struct job_summaries *summaries);
 
 /* Insert or replace; level, pin and check fields are part of the row. */
-int catalog_backup_put(struct catalog *catalog, const struct backup_row *backup,
-    struct err *err) MUST_CHECK;
+int catalog_backup_put(struct catalog *catalog, const struct backup_row *backup, struct err *err)
+    MUST_CHECK;
+
+/* Forget it; one that is not there is ok. */
 int catalog_backup_remove(struct catalog *catalog, const char *id, struct err *err) MUST_CHECK;
 int catalog_backup_clear(struct catalog *catalog, struct err *err) MUST_CHECK;
+
+/*
+ * The backup with this id; a unique prefix of an id is enough.  ERR_NOT_FOUND; ERR_USAGE names
+ * two candidates when a prefix stands for several.
+ */
 int catalog_backup_get(struct catalog *catalog, const char *id, struct backup_row *ret_backup,
-    struct err *err) MUST_CHECK; /* ERR_NOT_FOUND; a unique prefix of an id is enough */
+    struct err *err) MUST_CHECK;
 
 struct backup_filter {
 	const char *job;
@@ -141,7 +182,8 @@ struct backup_filter {
 	const char *kind;
 	unsigned limit;
 };
-/* Newest (by consistent_at) first. */
+
+/* Newest (by consistent_at) first; by job or source read through an index, without sorting. */
 int catalog_backup_list(struct catalog *catalog, const struct backup_filter *filter,
     struct backup_rows *ret_rows, struct err *err) MUST_CHECK;
 

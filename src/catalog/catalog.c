@@ -1,0 +1,313 @@
+#include "catalog/catalog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "catalog/sql_internal.h"
+#include "os/file.h"
+
+enum {
+	APPLICATION_ID = 0x62736374, /* "bsct": tells our file from another program's */
+	BUSY_TIMEOUT_MS = 10 * 1000,
+	ASIDE_MAX_ATTEMPTS = 100,
+};
+
+/*
+ * The schema, one step for each version; a step that was ever released is never changed.  Times
+ * are UTC microseconds since 1970, 0 for none.
+ *
+ * The partial indexes answer what `status` asks for each job without touching a row that is not
+ * shown; the others give run lists their order.
+ */
+static const char *const migrations[] = {
+	"CREATE TABLE run ("
+	"  seq INTEGER PRIMARY KEY,"
+	"  id TEXT NOT NULL UNIQUE,"
+	"  job TEXT NOT NULL,"
+	"  source TEXT NOT NULL,"
+	"  verb TEXT NOT NULL,"
+	"  state TEXT NOT NULL,"
+	"  started INTEGER NOT NULL,"
+	"  finished INTEGER NOT NULL,"
+	"  backup_id TEXT,"
+	"  source_bytes INTEGER NOT NULL,"
+	"  stored_bytes INTEGER NOT NULL,"
+	"  message TEXT,"
+	"  hint TEXT,"
+	"  log_path TEXT,"
+	"  lock_path TEXT"
+	");"
+	"CREATE INDEX run_by_started ON run (started);"
+	"CREATE INDEX run_by_job ON run (job, started);"
+	"CREATE INDEX run_by_source ON run (source, started);"
+	"CREATE INDEX run_by_state ON run (state, started);"
+	"CREATE INDEX run_by_verb_job ON run (verb, job, started);"
+	"CREATE INDEX run_backup_finished ON run (job, started)"
+	"  WHERE verb = 'backup' AND state <> 'running';"
+	"CREATE INDEX run_backup_good ON run (job, started)"
+	"  WHERE verb = 'backup' AND state IN ('ok', 'warning');"
+	"CREATE INDEX run_backup_running ON run (job, started)"
+	"  WHERE verb = 'backup' AND state = 'running';"
+	"CREATE TABLE backup ("
+	"  id TEXT PRIMARY KEY NOT NULL,"
+	"  job TEXT,"
+	"  source TEXT,"
+	"  source_type TEXT,"
+	"  kind TEXT,"
+	"  manifest_name TEXT NOT NULL,"
+	"  manifest_bytes INTEGER NOT NULL,"
+	"  manifest_modified INTEGER NOT NULL,"
+	"  identity TEXT,"
+	"  version TEXT,"
+	"  started INTEGER NOT NULL,"
+	"  finished INTEGER NOT NULL,"
+	"  consistent_at INTEGER NOT NULL,"
+	"  content_bytes INTEGER NOT NULL,"
+	"  stored_bytes INTEGER NOT NULL,"
+	"  warnings_count INTEGER NOT NULL,"
+	"  is_unproven INTEGER NOT NULL,"
+	"  is_damaged INTEGER NOT NULL,"
+	"  is_pinned INTEGER NOT NULL,"
+	"  pin_reason TEXT,"
+	"  level INTEGER NOT NULL,"
+	"  level_at INTEGER NOT NULL,"
+	"  checked_at INTEGER NOT NULL,"
+	"  check_message TEXT"
+	");"
+	"CREATE INDEX backup_by_consistent_at ON backup (consistent_at);"
+	"CREATE INDEX backup_by_job ON backup (job, consistent_at);"
+	"CREATE INDEX backup_by_source ON backup (source, consistent_at);",
+};
+
+/* Make the file ourselves: SQLite would give it a mode by the umask, and its log copies that. */
+static int
+make_file(const char *path, struct err *err)
+{
+	SCOPED(closep)
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	SCOPED(freep) char *folder = NULL;
+	const char *slash = strrchr(path, '/');
+
+	if (fd < 0 && errno == EEXIST)
+		return 0;
+	if (fd < 0 || fchmod(fd, 0600) < 0)
+		return err_sys(err, "cannot create catalog '%s'", path);
+	if (slash == NULL)
+		folder = xstrdup(".");
+	else
+		folder = slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+
+	return dir_sync(folder, err);
+}
+
+/* The one number that a statement gives. */
+static int
+query_number(struct catalog *catalog, const char *sql, int64_t *ret_value, struct err *err)
+{
+	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, sql, err);
+	struct sql_reader reader = { .statement = statement };
+
+	if (statement == NULL || sql_step(catalog, statement, "open the catalog", err) < 0)
+		return -1;
+	*ret_value = sql_read_int(&reader);
+
+	return 0;
+}
+
+/* A database that is not empty must carry our mark. */
+static int
+check_owner(struct catalog *catalog, struct err *err)
+{
+	int64_t application_id;
+	int64_t tables;
+
+	if (query_number(catalog, "PRAGMA application_id", &application_id, err) < 0 ||
+	    query_number(catalog, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
+		return -1;
+	if (application_id == APPLICATION_ID || (application_id == 0 && tables == 0))
+		return 0;
+	(void)err_set(err, ERR_DATA,
+	    "'%s' is not a catalog of blackstart, but another SQLite database", catalog->path);
+
+	return err_hint(err, "Check 'state_dir' in the configuration, or move that file away.");
+}
+
+static int
+check_version(const struct catalog *catalog, int64_t version, struct err *err)
+{
+	if (version >= 0 && version <= (int64_t)ARRAY_SIZE(migrations))
+		return 0;
+	(void)err_set(err, ERR_UNSUPPORTED,
+	    "catalog '%s' has schema version %lld, this version of blackstart knows up to %zu",
+	    catalog->path, (long long)version, ARRAY_SIZE(migrations));
+
+	return err_hint(err,
+	    "Use the newer blackstart, or move the file away and run 'blackstart catalog rebuild' (the history of runs is then lost, no backup is).");
+}
+
+/* One step, inside the caller's transaction. */
+static int
+migrate_step(struct catalog *catalog, int64_t version, struct err *err)
+{
+	char mark[96];
+
+	(void)snprintf(mark, sizeof(mark), "PRAGMA application_id = %d; PRAGMA user_version = %lld",
+	    APPLICATION_ID, (long long)version + 1);
+	if (sql_execute(catalog, migrations[version], "bring the catalog to its newest schema",
+		err) < 0)
+		return -1;
+
+	return sql_execute(catalog, mark, "bring the catalog to its newest schema", err);
+}
+
+/* Each step is a transaction; the version is read again inside, for another may have been first. */
+static int
+migrate(struct catalog *catalog, struct err *err)
+{
+	for (;;) {
+		int64_t version;
+
+		if (query_number(catalog, "PRAGMA user_version", &version, err) < 0 ||
+		    check_version(catalog, version, err) < 0)
+			return -1;
+		if (version == (int64_t)ARRAY_SIZE(migrations))
+			return 0;
+		if (catalog_begin(catalog, err) < 0)
+			return -1;
+		if (query_number(catalog, "PRAGMA user_version", &version, err) < 0 ||
+		    check_version(catalog, version, err) < 0 ||
+		    (version < (int64_t)ARRAY_SIZE(migrations) &&
+			migrate_step(catalog, version, err) < 0) ||
+		    catalog_commit(catalog, err) < 0) {
+			catalog_rollback(catalog);
+			return -1;
+		}
+	}
+}
+
+/* Changing to WAL needs the file alone and does not wait by itself when others are opening it. */
+static int
+enter_wal_mode(struct catalog *catalog, struct err *err)
+{
+	struct mono_time began = clock_mono();
+
+	for (;;) {
+		if (sqlite3_exec(catalog->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) ==
+		    SQLITE_OK)
+			return 0;
+		if ((sqlite3_errcode(catalog->db) & 0xff) != SQLITE_BUSY ||
+		    clock_elapsed_us(began) > BUSY_TIMEOUT_MS * US_PER_MS)
+			return sql_error(catalog, "open the catalog", err);
+		(void)usleep(10 * 1000);
+	}
+}
+
+struct catalog *
+catalog_open(const char *path, struct err *err)
+{
+	SCOPED(catalog_closep) struct catalog *catalog = NULL;
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+
+	if (make_file(path, err) < 0)
+		return NULL;
+	catalog = xcalloc(1, sizeof(*catalog));
+	catalog->path = xstrdup(path);
+	if (sqlite3_open_v2(path, &catalog->db, flags, NULL) != SQLITE_OK) {
+		(void)sql_error(catalog, "open the catalog", err);
+		return NULL;
+	}
+	(void)sqlite3_extended_result_codes(catalog->db, 1);
+	(void)sqlite3_busy_timeout(catalog->db, BUSY_TIMEOUT_MS);
+	if (check_owner(catalog, err) < 0 || enter_wal_mode(catalog, err) < 0 ||
+	    sql_execute(catalog, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+		"open the catalog", err) < 0 ||
+	    migrate(catalog, err) < 0)
+		return NULL;
+
+	return TAKE(catalog);
+}
+
+void
+catalog_close(struct catalog *catalog)
+{
+	if (catalog == NULL)
+		return;
+	if (catalog->db != NULL) {
+		catalog_rollback(catalog);
+		(void)sqlite3_close_v2(catalog->db);
+	}
+	free(catalog->path);
+	free(catalog);
+}
+
+int
+catalog_begin(struct catalog *catalog, struct err *err)
+{
+	/* IMMEDIATE: to wait for the other writer here, not to be refused at the first write. */
+	return sql_execute(catalog, "BEGIN IMMEDIATE", "begin to write", err);
+}
+
+int
+catalog_commit(struct catalog *catalog, struct err *err)
+{
+	if (sqlite3_get_autocommit(catalog->db) != 0)
+		return err_set(err, ERR_IO,
+		    "catalog '%s' took the changes back after a failed write", catalog->path);
+
+	return sql_execute(catalog, "COMMIT", "write", err);
+}
+
+void
+catalog_rollback(struct catalog *catalog)
+{
+	if (sqlite3_get_autocommit(catalog->db) == 0)
+		(void)sqlite3_exec(catalog->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* Rename without overwriting; 1: done or nothing there, 0: the new name is taken, -1: failed. */
+static int
+move_aside(const char *path, const char *suffix, const char *aside, struct err *err)
+{
+	SCOPED(freep) char *from = xasprintf("%s%s", path, suffix);
+	SCOPED(freep) char *to = xasprintf("%s%s", aside, suffix);
+
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+		return 1;
+	if (errno == EEXIST)
+		return 0;
+
+	return err_sys(err, "cannot rename '%s' to '%s'", from, to);
+}
+
+int
+catalog_set_aside(const char *path, char **ret_moved, struct err *err)
+{
+	static const char *const suffixes[] = { "-wal", "-shm", "" };
+	char stamp[CLOCK_TEXT_SIZE];
+
+	(void)clock_format_compact(clock_wall(), stamp);
+	for (unsigned attempt = 0; attempt < ASIDE_MAX_ATTEMPTS; attempt++) {
+		SCOPED(freep)
+		char *aside = attempt == 0 ? xasprintf("%s.damaged-%s", path, stamp)
+					   : xasprintf("%s.damaged-%s-%u", path, stamp, attempt);
+		int moved = file_exists(aside) ? 0 : 1;
+
+		for (size_t i = 0; i < ARRAY_SIZE(suffixes) && moved > 0; i++)
+			moved = move_aside(path, suffixes[i], aside, err);
+		if (moved < 0)
+			return -1;
+		if (moved > 0) {
+			*ret_moved = TAKE(aside);
+			return 0;
+		}
+	}
+
+	return err_set(err, ERR_EXISTS, "cannot set '%s' aside: no free name for it", path);
+}
