@@ -20,9 +20,9 @@ struct zone;
 
 /* How the backups of one kind lie in the source's folder. */
 struct layout {
-	const char *subfolder;     /* "daily", "base", "" */
-	const char *stem_prefix;   /* "backup-": flat; NULL: a folder each */
-	bool has_time;             /* the stem has hour and minute: dump-2025-11-25-12-00 */
+	const char *subfolder;   /* "daily", "base", "" */
+	const char *stem_prefix; /* "backup-": flat; NULL: a folder each */
+	bool has_time;           /* the stem has hour and minute: dump-2025-11-25-12-00 */
 };
 
 /* Where one backup goes. */
@@ -53,6 +53,8 @@ bool name_is_temporary(const char *object_name);
 
 /* Bytes outside [A-Za-z0-9_.-] become %XX (also a leading '.'); yours. */
 char *name_encode(const char *text) MUST_CHECK;
+
+/* The other way; ERR_DATA for a '%' that no two hex digits follow, or that makes a NUL.  Yours. */
 char *name_decode(const char *text, struct err *err) MUST_CHECK;
 
 /* "pg-daily-20251125-020000-7f3a": job, UTC start, 4 random hex digits.  Yours. */
@@ -60,8 +62,9 @@ char *backup_id_make(const char *job, struct wall_time time, const char *random_
 
 /*
  * The user's own files, made by cron before us: does this object look like a backup of a layout
- * ("backup-2025-11-25.dump")?  On success *ret_time is the date (and time) in the name, at the
- * start of that day in `zone`, and *ret_stem the stem, yours.
+ * ("backup-2025-11-25.dump", "backup-2025-11-25.<database>.dump", both also with our -HHMMSS)?
+ * The folder is not looked at.  On success *ret_time is the date and time in the name, without a
+ * time the start of that day in `zone`, and *ret_stem the stem ("backup-2025-11-25"), yours.
  */
 bool name_parse_flat(const char *object_name, const struct layout *layout, const char *extension,
     const struct zone *zone, struct wall_time *ret_time, char **ret_stem);
