@@ -11,4 +11,7 @@
 /* Go on from `crc` (0 at the start): the inversion before and after is done here. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t size);
 
+/* The same without the CPU's help: what other CPUs run, and what the tests compare with. */
+uint32_t crc32c_portable(uint32_t crc, const void *data, size_t size);
+
 #endif

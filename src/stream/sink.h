@@ -5,6 +5,9 @@
  * finish: called once, if all went well: drain, finish the next, commit.
  * free: always called; a sink freed before it is finished leaves nothing behind.
  * After a failed write or finish only free may be called.
+ *
+ * A link's own free releases only the link: sink_free walks the chain, front first, so that a
+ * link with a thread has stopped before the next one goes.
  */
 #ifndef STREAM_SINK_H
 #define STREAM_SINK_H
