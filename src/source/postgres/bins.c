@@ -41,8 +41,7 @@ pg_program_done(struct pg_program *program)
 
 /* Every "PARENT/PREFIX<something>SUFFIX" that is a folder: where packages put one major each. */
 static void
-search_add_majors(struct search *search, const char *parent, const char *prefix,
-    const char *suffix)
+search_add_majors(struct search *search, const char *parent, const char *prefix, const char *suffix)
 {
 	struct dir_listing listing = { .names = NULL };
 	struct err ignored = ERR_INIT;
@@ -190,10 +189,12 @@ needs_server_package(const char *name)
 static int
 not_found(const char *name, int major, bool is_exact, const struct str *seen, struct err *err)
 {
-	(void)err_set(err, ERR_UNSUPPORTED, "no '%s' of PostgreSQL %d%s on this machine (found: %s)",
-	    name, major, is_exact ? "" : " or newer", seen->size > 0 ? str_text(seen) : "none");
+	(void)err_set(err, ERR_UNSUPPORTED,
+	    "no '%s' of PostgreSQL %d%s on this machine (found: %s)", name, major,
+	    is_exact ? "" : " or newer", seen->size > 0 ? str_text(seen) : "none");
 
-	return err_hint(err, "Install the package postgresql-%s%d (from apt.postgresql.org where "
+	return err_hint(err,
+	    "Install the package postgresql-%s%d (from apt.postgresql.org where "
 	    "the system has none), or name its folder in bin_dir.",
 	    needs_server_package(name) ? "" : "client-", major);
 }

@@ -1,0 +1,205 @@
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/str.h"
+#include "source/postgres/dump_internal.h"
+
+enum {
+	SEQUENCES_MAX = 20000, /* values of more sequences than this would fill the manifest */
+};
+
+/* The first statement of the transaction: what it sees is what the snapshot holds. */
+static const char begin_sql[] =
+    "SELECT pg_export_snapshot(), "
+    " to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), "
+    " pg_is_in_recovery()";
+
+enum { BEGIN_SNAPSHOT, BEGIN_CLOCK, BEGIN_STANDBY };
+
+static int
+session_begin(struct dump_session *session, struct err *err)
+{
+	if (pg_execute(session->conn,
+		"SET row_security = off; "
+		"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+		err) < 0)
+		return -1;
+
+	SCOPED(pg_result_freep) PGresult *result = pg_query(session->conn, begin_sql, err);
+	if (result == NULL)
+		return -1;
+	session->snapshot = xstrdup(PQgetvalue(result, 0, BEGIN_SNAPSHOT));
+	session->is_standby = PQgetvalue(result, 0, BEGIN_STANDBY)[0] == 't';
+
+	return clock_parse(PQgetvalue(result, 0, BEGIN_CLOCK), &session->at, err);
+}
+
+/* ---- facts ------------------------------------------------------------------------------------ */
+
+/* The columns of the answer become fields of the same names; 'number' and 'bool' by their type. */
+static void
+set_field(json_t *to, const PGresult *result, int column)
+{
+	enum { OID_BOOL = 16, OID_INT8 = 20 };
+	const char *text = PQgetvalue(result, 0, column);
+	json_t *value;
+	int64_t number = 0;
+	struct err ignored = ERR_INIT;
+
+	if (PQgetisnull(result, 0, column))
+		return;
+	if (PQftype(result, column) == OID_BOOL)
+		value = json_boolean(text[0] == 't');
+	else if (PQftype(result, column) == OID_INT8 &&
+	    parse_i64(text, INT64_MIN, INT64_MAX, &number, &ignored) == 0)
+		value = json_integer(number);
+	else
+		value = json_text(text);
+	(void)json_object_set_new(to, PQfname(result, column), value);
+}
+
+static void
+add_facts_sql(struct str *sql, int version)
+{
+	str_add(sql,
+	    "SELECT pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, "
+	    "d.datctype AS ctype, pg_get_userbyid(d.datdba) AS owner, "
+	    "pg_database_size(d.oid) AS bytes, ");
+	if (version >= 150000)
+		str_add(sql,
+		    "CASE d.datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' "
+		    "ELSE 'libc' END AS provider, ");
+	else
+		str_add(sql, "'libc' AS provider, ");
+	if (version >= 170000)
+		str_add(sql, "d.datlocale AS locale, ");
+	else if (version >= 150000)
+		str_add(sql, "d.daticulocale AS locale, ");
+	if (version >= 160000)
+		str_add(sql, "d.daticurules AS icu_rules, ");
+	str_add(sql,
+	    "(SELECT count(*) FROM pg_largeobject_metadata) AS large_objects, "
+	    "(SELECT count(*) FROM pg_class WHERE relkind = 'S' AND relpersistence <> 't') "
+	    " AS sequences, "
+	    "(SELECT count(s.subname) FROM pg_subscription s WHERE s.subdbid = d.oid) "
+	    " AS subscriptions, "
+	    "nullif(d.datconnlimit, -1)::bigint AS connection_limit "
+	    "FROM pg_database d WHERE d.datname = current_database()");
+}
+
+/* Rows of texts as an array of arrays. */
+static int
+set_rows(struct dump_session *session, const char *field, const char *sql, struct err *err)
+{
+	SCOPED(pg_result_freep) PGresult *result = pg_query(session->conn, sql, err);
+	json_t *rows;
+
+	if (result == NULL)
+		return -1;
+	rows = json_array();
+	for (int row = 0; row < PQntuples(result); row++) {
+		json_t *fields = json_array();
+
+		for (int column = 0; column < PQnfields(result); column++) {
+			json_t *value = PQgetisnull(result, row, column)
+			    ? json_null()
+			    : json_text(PQgetvalue(result, row, column));
+
+			(void)json_array_append_new(fields, value);
+		}
+		(void)json_array_append_new(rows, fields);
+	}
+	(void)json_object_set_new(session->facts, field, rows);
+
+	return 0;
+}
+
+/*
+ * Sequences stand outside transactions: the value now is the least that the dump will have.  One
+ * that cycles or counts down is left out, because the rule does not hold for it.
+ */
+static const char
+    sequences_sql[] = "SELECT schemaname, sequencename, last_value::text FROM pg_sequences "
+		      "WHERE last_value IS NOT NULL AND increment_by > 0 AND NOT cycle "
+		      " AND schemaname NOT LIKE 'pg\\_%' "
+		      "ORDER BY schemaname COLLATE \"C\", sequencename COLLATE \"C\"";
+
+/* What "ALTER DATABASE SET" and GRANT have given to the database itself: a restore beside it has
+ * another name, so that neither is in the archive. */
+static const char settings_sql[] =
+    "SELECT CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole) END, unnest(s.setconfig) "
+    "FROM pg_db_role_setting s "
+    "WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+static const char grants_sql[] =
+    "SELECT CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END, a.privilege_type, "
+    " a.is_grantable::text "
+    "FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = current_database() "
+    "ORDER BY a.grantee, a.privilege_type";
+
+static int
+set_lists(struct dump_session *session, struct err *err)
+{
+	json_t *sequences = json_object_get(session->facts, "sequences");
+
+	if (set_rows(session, "extensions",
+		"SELECT extname, extversion FROM pg_extension "
+		"ORDER BY extname COLLATE \"C\"",
+		err) < 0 ||
+	    set_rows(session, "settings", settings_sql, err) < 0 ||
+	    set_rows(session, "grants", grants_sql, err) < 0)
+		return -1;
+	if (json_integer_value(sequences) > SEQUENCES_MAX)
+		return 0;
+
+	return set_rows(session, "sequence_values", sequences_sql, err);
+}
+
+static int
+session_facts(struct dump_session *session, const char *database, struct err *err)
+{
+	SCOPED(str_done) struct str sql = STR_INIT;
+	char at[CLOCK_TEXT_SIZE];
+
+	add_facts_sql(&sql, pg_server_version(session->conn));
+	SCOPED(pg_result_freep) PGresult *result = pg_query(session->conn, str_text(&sql), err);
+	if (result == NULL)
+		return -1;
+	if (PQntuples(result) != 1)
+		return err_set(err, ERR_DATA, "the server does not describe its database");
+
+	session->facts = json_object();
+	(void)json_object_set_new(session->facts, "name", json_text(database));
+	(void)json_object_set_new(session->facts, "snapshot_at",
+	    json_string(clock_format(session->at, at)));
+	for (int column = 0; column < PQnfields(result); column++)
+		set_field(session->facts, result, column);
+
+	return set_lists(session, err);
+}
+
+int
+dump_session_open(struct dump_session *session, const struct postgres *pg, const char *database,
+    struct err *err)
+{
+	*session = (struct dump_session){ .conn = pg_connect(pg, database, PG_SQL, err) };
+	if (session->conn == NULL)
+		return -1;
+	if (session_begin(session, err) < 0 || session_facts(session, database, err) < 0)
+		return err_wrap(err, "database '%s'", database);
+
+	return 0;
+}
+
+void
+dump_session_done(struct dump_session *session)
+{
+	PQfinish(session->conn);
+	session->conn = NULL;
+	free(session->snapshot);
+	json_decref(session->facts);
+}
