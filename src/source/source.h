@@ -70,6 +70,7 @@ struct backup_request {
 	unsigned parallel;                   /* workers where the kind can use them; 0: by cores */
 	const char *format;                  /* kind-specific ("custom", "directory"), or NULL */
 	bool is_wal_covered;                 /* a WAL job covers it: need not be self-contained */
+	const char *spool_dir;               /* for files on their way, exists; NULL: $TMPDIR, /var/tmp */
 	struct progress *progress;
 };
 
