@@ -207,6 +207,21 @@ read_offset(const char **cursor, int *ret_offset_s)
 	return hours <= 15 && minutes <= 59;
 }
 
+static bool
+read_date(const char **at, struct civil *c)
+{
+	return read_digits(at, 4, &c->year) && read_char(at, "-") && read_digits(at, 2, &c->month) &&
+	    read_char(at, "-") && read_digits(at, 2, &c->day);
+}
+
+static bool
+read_time(const char **at, struct civil *c, int *us)
+{
+	return read_digits(at, 2, &c->hour) && read_char(at, ":") && read_digits(at, 2, &c->minute) &&
+	    read_char(at, ":") && read_digits(at, 2, &c->second) &&
+	    (!read_char(at, ".") || read_fraction(at, us));
+}
+
 int
 clock_parse(const char *text, struct wall_time *ret_time, struct err *err)
 {
@@ -214,12 +229,8 @@ clock_parse(const char *text, struct wall_time *ret_time, struct err *err)
 	struct civil c = { .hour = 0 };
 	int us = 0;
 	int offset_s = 0;
-	bool is_read = read_digits(&at, 4, &c.year) && read_char(&at, "-") &&
-	    read_digits(&at, 2, &c.month) && read_char(&at, "-") && read_digits(&at, 2, &c.day) &&
-	    read_char(&at, "Tt ") && read_digits(&at, 2, &c.hour) && read_char(&at, ":") &&
-	    read_digits(&at, 2, &c.minute) && read_char(&at, ":") && read_digits(&at, 2, &c.second) &&
-	    (!read_char(&at, ".") || read_fraction(&at, &us)) && read_offset(&at, &offset_s) &&
-	    *at == '\0';
+	bool is_read = read_date(&at, &c) && read_char(&at, "Tt ") && read_time(&at, &c, &us) &&
+	    read_offset(&at, &offset_s) && *at == '\0';
 
 	if (!is_read || !civil_is_valid(&c)) {
 		(void)err_set(err, ERR_DATA, "'%.60s' is not an RFC 3339 time", text);

@@ -22,7 +22,7 @@ struct part_sink {
 	char *object_name;
 	bool is_compressed;
 	uint64_t content_bytes;
-	struct digest digest; /* of what is stored */
+	struct digest *digest; /* of what is stored; the intake's, it outlives the chain's threads */
 };
 
 static int
@@ -39,12 +39,12 @@ write_down(struct part_sink *part)
 	size_t folder_size = strlen(intake->place->folder);
 
 	file->name = xstrdup(part->object_name + (folder_size > 0 ? folder_size + 1 : 0));
-	file->bytes = part->digest.bytes;
-	digest_sha256_hex(&part->digest, file->sha256);
+	file->bytes = part->digest->bytes;
+	digest_sha256_hex(part->digest, file->sha256);
 	file->content_bytes = part->content_bytes;
 	file->compression = xstrdup(part->is_compressed ? "zstd" : "none");
-	for (size_t i = 0; i < part->digest.block_crc32c.count; i++)
-		vec_push(&file->block_crc32c, part->digest.block_crc32c.items[i]);
+	for (size_t i = 0; i < part->digest->block_crc32c.count; i++)
+		vec_push(&file->block_crc32c, part->digest->block_crc32c.items[i]);
 	vec_push(&intake->finished, xstrdup(part->object_name));
 }
 
@@ -66,7 +66,7 @@ part_free(struct sink *sink)
 	struct part_sink *part = (struct part_sink *)sink;
 
 	sink_free(sink->next); /* before the digest that it writes to */
-	digest_done(&part->digest);
+	digest_done(part->digest);
 	free(part->object_name);
 	free(part);
 }
@@ -90,12 +90,14 @@ open_part(struct intake *base, const struct part *request, struct err *err)
 	part->intake = intake;
 	part->object_name = place_part_name(intake->place, name);
 	part->is_compressed = is_compressed;
+	part->digest = xcalloc(1, sizeof(*part->digest));
+	vec_push(&intake->digests, part->digest);
 	sink = &part->base;
 
 	part->base.next = store_put(intake->engine->store, part->object_name, intake->run_id, err);
 	if (part->base.next == NULL)
 		return NULL;
-	part->base.next = digest_sink_new(part->base.next, &part->digest);
+	part->base.next = digest_sink_new(part->base.next, part->digest);
 	if (is_compressed) {
 		const struct zstd_options options = {
 			.level = intake->compression_level, .workers = intake->engine->cores,
@@ -136,4 +138,9 @@ intake_done(struct engine_intake *intake)
 	for (size_t i = 0; i < intake->finished.count; i++)
 		free(intake->finished.items[i]);
 	vec_done(&intake->finished);
+	for (size_t i = 0; i < intake->digests.count; i++) {
+		digest_done(intake->digests.items[i]);
+		free(intake->digests.items[i]);
+	}
+	vec_done(&intake->digests);
 }

@@ -11,6 +11,7 @@
 #include "base/vec.h"
 #include "source/source.h"
 
+struct digest;
 struct engine;
 struct manifest;
 struct place;
@@ -26,6 +27,7 @@ struct engine_intake {
 	int compression_level;              /* 0: parts are stored as they come */
 	uint64_t rate_limit_bytes_per_s;
 	VEC(char *) finished;               /* objects that exist in the store */
+	VEC(struct digest *) digests;       /* one for each part opened */
 };
 
 void intake_init(struct engine_intake *intake);

@@ -1,0 +1,65 @@
+#include "app/cli/cli.h"
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "catalog/catalog.h"
+#include "store/store.h"
+
+static bool
+is_candidate(const struct backup_row *row, const struct backup_choice *choice)
+{
+	return !row->is_damaged && !row->is_unproven && !str_equals(row->kind, "unreadable") &&
+	    (choice->source == NULL || str_equals(row->source, choice->source)) &&
+	    (choice->job == NULL || str_equals(row->job, choice->job)) &&
+	    (choice->kind == NULL || str_equals(row->kind, choice->kind));
+}
+
+static int
+nothing_found(const struct cli *cli, const struct backup_choice *choice, struct err *err)
+{
+	(void)err_set(err, ERR_NOT_FOUND, "there is no good backup%s%s%s%s%s in '%s'",
+	    choice->kind != NULL ? " of kind '" : "", choice->kind != NULL ? choice->kind : "",
+	    choice->kind != NULL ? "'" : "", choice->source != NULL ? " of source " : "",
+	    choice->source != NULL ? choice->source : "", cli->wire.engine.store->location);
+
+	return err_hint(err, "'blackstart list' shows what there is, the damaged and unproven ones too.");
+}
+
+static int
+choose_latest(struct cli *cli, const struct backup_choice *choice, struct backup_row *ret_row,
+    struct err *err)
+{
+	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
+	const struct backup_filter filter = {
+		.source = choice->source, .job = choice->job, .kind = choice->kind,
+	};
+
+	if (catalog_backup_list(cli->wire.engine.catalog, &filter, &rows, err) < 0)
+		return -1;
+	for (size_t i = 0; i < rows.rows.count; i++) {
+		if (is_candidate(&rows.rows.items[i], choice)) {
+			*ret_row = rows.rows.items[i];
+			rows.rows.items[i] = (struct backup_row){ .id = NULL };
+			return 0;
+		}
+	}
+
+	return nothing_found(cli, choice, err);
+}
+
+int
+cli_choose_backup(struct cli *cli, const struct backup_choice *choice,
+    struct backup_row *ret_row, struct err *err)
+{
+	if (choice->word == NULL || str_equals(choice->word, "latest"))
+		return choose_latest(cli, choice, ret_row, err);
+	if (catalog_backup_get(cli->wire.engine.catalog, choice->word, ret_row, err) < 0) {
+		if (err->kind == ERR_NOT_FOUND && err->hint[0] == '\0')
+			(void)err_hint(err, "'blackstart list' shows the ids.");
+		return -1;
+	}
+
+	return 0;
+}

@@ -1,0 +1,72 @@
+/*
+ * What the commands share.  A command prints its data on stdout, messages go to stderr through
+ * base/log, and it returns its exit code, or -1 with `err` set: main prints the error and turns
+ * its kind into the exit code.
+ */
+#ifndef APP_CLI_CLI_H
+#define APP_CLI_CLI_H
+
+#include <stdbool.h>
+
+#include "app/wire.h"
+#include "base/clock.h"
+#include "base/progress.h"
+#include "base/scope.h"
+
+struct args;
+struct backup_row;
+struct err;
+struct json_t;
+
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_USAGE = 2,
+	EXIT_WARNINGS = 3,
+	EXIT_REFUSED = 5,
+	EXIT_MISMATCH = 6,
+};
+
+struct cli {
+	struct args *args;
+	struct wire wire;
+	bool is_json;
+	bool is_quiet;
+	bool is_dry_run;
+	bool has_color;       /* of stdout */
+	struct progress progress;
+	struct mono_time progress_line_at; /* of the last line where there is no terminal */
+	unsigned progress_tenth;
+};
+
+/* One command: `run` after wire_init unless is_bare. */
+struct command_entry {
+	const char *verb; /* "list", "config check" */
+	bool is_bare;
+	int (*run)(struct cli *cli, struct err *err);
+};
+
+/* The tables of commands, one per file, ended by a NULL verb. */
+extern const struct command_entry cmd_backup_entries[];
+extern const struct command_entry cmd_look_entries[];
+extern const struct command_entry cmd_status_entries[];
+extern const struct command_entry cmd_check_entries[];
+extern const struct command_entry cmd_verify_entries[];
+extern const struct command_entry cmd_restore_entries[];
+extern const struct command_entry cmd_keep_entries[];
+extern const struct command_entry cmd_config_entries[];
+extern const struct command_entry cmd_doctor_entries[];
+
+/*
+ * One backup by what was typed: an id or a unique beginning of one, or "latest" (the newest good
+ * one) narrowed by source, job and kind (each may be NULL).
+ */
+struct backup_choice {
+	const char *word;
+	const char *source;
+	const char *job;
+	const char *kind;
+};
+int cli_choose_backup(struct cli *cli, const struct backup_choice *choice,
+    struct backup_row *ret_row, struct err *err) MUST_CHECK;
+
+#endif

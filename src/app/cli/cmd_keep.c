@@ -1,0 +1,258 @@
+/* prune, pin, unpin, source adopt, catalog: keeping order. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app/cli/args.h"
+#include "app/cli/cli.h"
+#include "app/cli/out.h"
+#include "app/cli/rows_json.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/str.h"
+#include "catalog/catalog.h"
+#include "config/config.h"
+#include "engine/backup.h"
+#include "engine/prune.h"
+#include "engine/sync.h"
+#include "source/source.h"
+#include "store/store.h"
+
+/* ---- prune ----------------------------------------------------------------------------------------- */
+
+static json_t *
+verdict_json(const struct prune_verdict *verdict, const char *job)
+{
+	json_t *root = json_object();
+
+	(void)json_object_set_new(root, "id", out_json_text(verdict->id));
+	(void)json_object_set_new(root, "job", out_json_text(job));
+	(void)json_object_set_new(root, "consistent_at", out_json_time(verdict->at));
+	(void)json_object_set_new(root, "stored_bytes", json_integer((json_int_t)verdict->stored_bytes));
+	(void)json_object_set_new(root, "kept", json_boolean(verdict->is_kept));
+	(void)json_object_set_new(root, "reason", out_json_text(verdict->reason));
+
+	return root;
+}
+
+static void
+print_verdicts(const struct cli *cli, const struct prune_outcome *outcome, bool is_dry_run)
+{
+	static const char *const headers[] = { "BACKUP", "STATE OF", "SIZE", "VERDICT", "WHY", NULL };
+	SCOPED(table_freep) struct table *table = table_new(headers);
+
+	for (size_t i = 0; i < outcome->verdicts.count; i++) {
+		const struct prune_verdict *verdict = &outcome->verdicts.items[i];
+		char when[CLOCK_TEXT_SIZE], size[32];
+
+		table_cell(table, "%s", verdict->id);
+		table_cell(table, "%s", out_time(cli, verdict->at, when));
+		table_cell(table, "%s", format_bytes(verdict->stored_bytes, size));
+		table_cell(table, "%s", verdict->is_kept ? "keep"
+		    : is_dry_run ? "would remove" : "removed");
+		table_cell(table, "%s", verdict->reason);
+	}
+	table_print(table);
+}
+
+static int
+prune_job(struct cli *cli, const struct config_job *job, json_t *verdicts, struct err *err)
+{
+	SCOPED(prune_outcome_done) struct prune_outcome outcome = { .removed_count = 0 };
+	struct source *source = wire_source(&cli->wire, job->source, err);
+	const struct backup_kind *kind = source != NULL ? source_kind(source, job->kind) : NULL;
+	const struct prune_order order = {
+		.job = job->name,
+		.policy = { .keep_us = job->keep.keep_us, .last = job->keep.last,
+		    .daily = job->keep.daily, .weekly = job->keep.weekly,
+		    .monthly = job->keep.monthly, .yearly = job->keep.yearly,
+		    .is_unlimited = job->keep.is_unlimited },
+		.is_window_base = kind != NULL && kind->is_window_base,
+		.is_dry_run = cli->is_dry_run || !args_flag(cli->args, "confirm"),
+	};
+
+	if (source == NULL || prune_run(&cli->wire.engine, &order, &outcome, err) < 0)
+		return -1;
+	for (size_t i = 0; i < outcome.verdicts.count; i++)
+		(void)json_array_append_new(verdicts, verdict_json(&outcome.verdicts.items[i], job->name));
+	if (cli->is_json)
+		return 0;
+	out_line("job %s: %zu backups", job->name, outcome.verdicts.count);
+	if (outcome.verdicts.count > 0)
+		print_verdicts(cli, &outcome, order.is_dry_run);
+
+	return 0;
+}
+
+static int
+prune_jobs(struct cli *cli, json_t *verdicts, struct err *err)
+{
+	const struct config *config = cli->wire.config;
+	const char *wanted = args_word(cli->args, 0);
+
+	if (config == NULL) {
+		(void)err_set(err, ERR_USAGE, "retention is not known without a configuration");
+		return err_hint(err, "Name the config with -c FILE: its jobs say how long backups are kept.");
+	}
+	if (wanted != NULL && config_find_job(config, wanted) == NULL)
+		return err_set(err, ERR_USAGE, "there is no job '%s' in the configuration", wanted);
+	for (size_t i = 0; i < config->jobs.count; i++) {
+		const struct config_job *job = &config->jobs.items[i];
+
+		if (job->is_supported && (wanted == NULL || str_equals(job->name, wanted)) &&
+		    prune_job(cli, job, verdicts, err) < 0)
+			return err_wrap(err, "job '%s'", job->name);
+	}
+
+	return 0;
+}
+
+static int
+cmd_prune(struct cli *cli, struct err *err)
+{
+	bool is_real = args_flag(cli->args, "confirm") && !cli->is_dry_run;
+	json_t *root = json_object();
+	json_t *verdicts = json_array();
+	int result;
+
+	(void)json_object_set_new(root, "verdicts", verdicts);
+	(void)json_object_set_new(root, "dry_run", json_boolean(!is_real));
+	result = wire_open_store(&cli->wire, cli->args, is_real ? WIRE_WRITE : WIRE_READ, err);
+	if (result == 0)
+		result = prune_jobs(cli, verdicts, err);
+	if (result == 0 && cli->is_json)
+		return out_json(root, "blackstart.prune/1", err);
+	json_decref(root);
+	if (result == 0 && !is_real)
+		out_line("nothing was removed; to remove, type: blackstart prune %s%s--confirm",
+		    args_word(cli->args, 0) != NULL ? args_word(cli->args, 0) : "",
+		    args_word(cli->args, 0) != NULL ? " " : "");
+
+	return result;
+}
+
+/* ---- pins -------------------------------------------------------------------------------------------- */
+
+static int
+change_pin(struct cli *cli, bool is_pin, struct err *err)
+{
+	SCOPED(backup_row_done) struct backup_row row = { .id = NULL };
+	const struct backup_choice choice = { .word = args_word(cli->args, 0) };
+	struct sync_result synced;
+	int result;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_WRITE, err) < 0 ||
+	    cli_choose_backup(cli, &choice, &row, err) < 0)
+		return -1;
+	if (cli->is_dry_run) {
+		out_line("would %s %s", is_pin ? "pin" : "unpin", row.id);
+		return EXIT_OK;
+	}
+	result = is_pin
+	    ? prune_pin(&cli->wire.engine, row.id, args_text(cli->args, "reason"), err)
+	    : prune_unpin(&cli->wire.engine, row.id, err);
+	if (result < 0 || sync_catalog(&cli->wire.engine, false, &synced, err) < 0)
+		return -1;
+	if (cli->is_json)
+		return out_json(json_pack("{s:s, s:b}", "id", row.id, "pinned", is_pin),
+		    "blackstart.pin/1", err);
+	out_line(is_pin ? "pinned: %s stays until it is unpinned" : "unpinned: retention decides about %s",
+	    row.id);
+
+	return EXIT_OK;
+}
+
+static int
+cmd_pin(struct cli *cli, struct err *err)
+{
+	return change_pin(cli, true, err);
+}
+
+static int
+cmd_unpin(struct cli *cli, struct err *err)
+{
+	return change_pin(cli, false, err);
+}
+
+/* ---- source adopt --------------------------------------------------------------------------------------- */
+
+static int
+cmd_source_adopt(struct cli *cli, struct err *err)
+{
+	SCOPED(freep) char *identity = NULL;
+	struct source *source;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_WRITE, err) < 0)
+		return -1;
+	source = wire_source(&cli->wire, args_word(cli->args, 0), err);
+	if (source == NULL || backup_adopt_identity(&cli->wire.engine, source, &identity, err) < 0)
+		return -1;
+	if (cli->is_json)
+		return out_json(json_pack("{s:s, s:s}", "source", source->label, "identity", identity),
+		    "blackstart.source/1", err);
+	out_line("source '%s' may now be the system with identity %s", source->label, identity);
+
+	return EXIT_OK;
+}
+
+/* ---- catalog ---------------------------------------------------------------------------------------------- */
+
+static int
+cmd_catalog_rebuild(struct cli *cli, struct err *err)
+{
+	struct sync_result synced;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
+	    sync_catalog(&cli->wire.engine, true, &synced, err) < 0)
+		return -1;
+	if (cli->is_json) {
+		if (out_json(json_pack("{s:i, s:i, s:i}", "backups", (int)synced.backups_count, "unproven",
+		        (int)synced.unproven_count, "unreadable", (int)synced.damaged_count),
+		        "blackstart.catalog/1", err) < 0)
+			return -1;
+	} else {
+		out_line("the catalog has been made again from '%s': %u backups, %u unproven files, %u manifests that cannot be read",
+		    cli->wire.engine.store->location, synced.backups_count, synced.unproven_count,
+		    synced.damaged_count);
+	}
+
+	return synced.damaged_count > 0 ? EXIT_WARNINGS : EXIT_OK;
+}
+
+static int
+cmd_catalog_export(struct cli *cli, struct err *err)
+{
+	const struct run_filter every_run = { .limit = 0 };
+	const struct backup_filter every_backup = { .limit = 0 };
+	SCOPED(run_rows_done) struct run_rows runs = { .rows = { .count = 0 } };
+	SCOPED(backup_rows_done) struct backup_rows backups = { .rows = { .count = 0 } };
+	json_t *root, *runs_array, *backups_array;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
+	    catalog_run_list(cli->wire.engine.catalog, &every_run, &runs, err) < 0 ||
+	    catalog_backup_list(cli->wire.engine.catalog, &every_backup, &backups, err) < 0)
+		return -1;
+	root = json_object();
+	runs_array = json_array();
+	backups_array = json_array();
+	for (size_t i = 0; i < runs.rows.count; i++)
+		(void)json_array_append_new(runs_array, run_row_json(&runs.rows.items[i]));
+	for (size_t i = 0; i < backups.rows.count; i++)
+		(void)json_array_append_new(backups_array, backup_row_json(&backups.rows.items[i]));
+	(void)json_object_set_new(root, "runs", runs_array);
+	(void)json_object_set_new(root, "backups", backups_array);
+
+	return out_json(root, "blackstart.export/1", err);
+}
+
+const struct command_entry cmd_keep_entries[] = {
+	{ .verb = "prune", .run = cmd_prune },
+	{ .verb = "pin", .run = cmd_pin },
+	{ .verb = "unpin", .run = cmd_unpin },
+	{ .verb = "source adopt", .run = cmd_source_adopt },
+	{ .verb = "catalog rebuild", .run = cmd_catalog_rebuild },
+	{ .verb = "catalog export", .run = cmd_catalog_export },
+	{ .verb = NULL },
+};

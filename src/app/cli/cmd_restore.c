@@ -1,0 +1,293 @@
+/* plan restore, restore, promote: the way back. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app/cli/args.h"
+#include "app/cli/cli.h"
+#include "app/cli/out.h"
+#include "app/url.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/str.h"
+#include "catalog/catalog.h"
+#include "config/config.h"
+#include "engine/restore.h"
+#include "source/source.h"
+#include "store/store.h"
+
+/* What the command line asks for, resolved. */
+struct asked {
+	struct backup_row row;
+	struct restore_order order;
+};
+
+/*
+ * The word is a source (its newest backup) or a backup's id.  Where it goes tells which kind is
+ * meant when nothing is said: a folder takes a base, a server takes a dump.
+ */
+static int
+choose(struct cli *cli, struct asked *asked, struct err *err)
+{
+	const char *word = args_word(cli->args, 0);
+	const char *to = args_text(cli->args, "to");
+	struct backup_choice choice = {
+		.word = args_text(cli->args, "backup"),
+		.kind = args_text(cli->args, "kind"),
+	};
+	const struct backup_filter of_source = { .source = word, .limit = 1 };
+	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
+
+	if (catalog_backup_list(cli->wire.engine.catalog, &of_source, &rows, err) < 0)
+		return -1;
+	if (rows.rows.count > 0 ||
+	    (cli->wire.config != NULL && config_find_source(cli->wire.config, word) != NULL))
+		choice.source = word;
+	else if (choice.word == NULL)
+		choice.word = word;
+	if (choice.kind == NULL && choice.source != NULL && choice.word == NULL)
+		choice.kind = to != NULL && !url_is(to) ? "base" : "dump";
+	if (cli_choose_backup(cli, &choice, &asked->row, err) < 0)
+		return -1;
+	if (asked->row.is_unproven) {
+		(void)err_set(err, ERR_REFUSED, "backup '%s' has no manifest yet", asked->row.id);
+		return err_hint(err, "Type 'blackstart verify %s' first: it reads the file and writes one.",
+		    asked->row.id);
+	}
+
+	return 0;
+}
+
+static int
+resolve(struct cli *cli, struct asked *asked, struct err *err)
+{
+	const struct args *args = cli->args;
+	const char *to = args_text(args, "to");
+	struct restore_order *order = &asked->order;
+
+	if (choose(cli, asked, err) < 0)
+		return -1;
+	order->backup = &asked->row;
+	order->source = to != NULL && url_is(to)
+	    ? wire_source_url(&cli->wire, args, to, asked->row.source, err)
+	    : wire_source_for(&cli->wire, asked->row.source, asked->row.source_type, err);
+	if (order->source == NULL)
+		return -1;
+	order->request = (struct restore_request){
+		.to = to,
+		.database = args_text(args, "database"),
+		.new_name = args_text(args, "as"),
+		.wants_start = args_flag(args, "start"),
+		.port = args_number(args, "port", 0),
+		.parallel = args_number(args, "parallel", cli->wire.engine.cores),
+		.wants_globals = args_flag(args, "globals"),
+		.owner = args_text(args, "owner"),
+		.progress = &cli->progress,
+	};
+
+	return 0;
+}
+
+static json_t *
+texts_json(char *const *texts, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		(void)json_array_append_new(array, out_json_text(texts[i]));
+
+	return array;
+}
+
+/* ---- plan ------------------------------------------------------------------------------------------ */
+
+static void
+print_plan(const struct cli *cli, const struct backup_row *row, const struct restore_plan *plan)
+{
+	char bytes[32], when[CLOCK_TEXT_SIZE], ago[2 * CLOCK_TEXT_SIZE];
+
+	out_line("restore  %s", plan->what);
+	out_line("from     %s, the state of %s (%s), %s", row->id,
+	    out_time(cli, row->consistent_at, when), out_ago(row->consistent_at, ago), out_proof(row));
+	out_line("to       %s", plan->target);
+	out_line("read     %s", format_bytes(plan->read_bytes, bytes));
+	if (plan->write_bytes > 0)
+		out_line("write    about %s", format_bytes(plan->write_bytes, bytes));
+	if (plan->free_bytes > 0)
+		out_line("free     %s at the target", format_bytes(plan->free_bytes, bytes));
+	if (plan->expected_us > 0)
+		out_line("time     about %s", clock_format_duration(plan->expected_us, when));
+	for (size_t i = 0; i < plan->steps.count; i++)
+		out_line("%4zu. %s", i + 1, plan->steps.items[i]);
+	for (size_t i = 0; i < plan->warnings.count; i++)
+		log_warning("%s", plan->warnings.items[i]);
+	for (size_t i = 0; i < plan->obstacles.count; i++)
+		out_line("obstacle: %s", plan->obstacles.items[i]);
+}
+
+static int
+plan_json(const struct backup_row *row, const struct restore_plan *plan, struct err *err)
+{
+	json_t *root = json_object();
+
+	(void)json_object_set_new(root, "backup", out_json_text(row->id));
+	(void)json_object_set_new(root, "what", out_json_text(plan->what));
+	(void)json_object_set_new(root, "target", out_json_text(plan->target));
+	(void)json_object_set_new(root, "consistent_at", out_json_time(row->consistent_at));
+	(void)json_object_set_new(root, "read_bytes", json_integer((json_int_t)plan->read_bytes));
+	(void)json_object_set_new(root, "write_bytes", json_integer((json_int_t)plan->write_bytes));
+	(void)json_object_set_new(root, "free_bytes", json_integer((json_int_t)plan->free_bytes));
+	(void)json_object_set_new(root, "expected_us", json_integer(plan->expected_us));
+	(void)json_object_set_new(root, "steps", texts_json(plan->steps.items, plan->steps.count));
+	(void)json_object_set_new(root, "warnings",
+	    texts_json(plan->warnings.items, plan->warnings.count));
+	(void)json_object_set_new(root, "obstacles",
+	    texts_json(plan->obstacles.items, plan->obstacles.count));
+	(void)json_object_set_new(root, "hint", out_json_text(plan->hint));
+
+	return out_json(root, "blackstart.plan/1", err);
+}
+
+static int
+show_plan(struct cli *cli, struct asked *asked, struct err *err)
+{
+	SCOPED(restore_plan_done) struct restore_plan plan = { .what = NULL };
+
+	if (restore_plan(&cli->wire.engine, &asked->order, &plan, err) < 0)
+		return -1;
+	out_progress_end(cli);
+	if (cli->is_json && plan_json(&asked->row, &plan, err) < 0)
+		return -1;
+	if (!cli->is_json)
+		print_plan(cli, &asked->row, &plan);
+	if (plan.obstacles.count > 0) {
+		if (plan.hint != NULL && !cli->is_json)
+			log_info("hint: %s", plan.hint);
+		return EXIT_REFUSED;
+	}
+
+	return plan.warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
+}
+
+static int
+cmd_plan(struct cli *cli, struct err *err)
+{
+	struct asked asked = { .row = { .id = NULL } };
+	int code = -1;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) == 0 &&
+	    resolve(cli, &asked, err) == 0)
+		code = show_plan(cli, &asked, err);
+	backup_row_done(&asked.row);
+
+	return code;
+}
+
+/* ---- restore and promote ----------------------------------------------------------------------------- */
+
+static int
+tell_report(struct cli *cli, const struct restore_report *report, const char *schema,
+    struct err *err)
+{
+	json_t *root;
+
+	out_progress_end(cli);
+	for (size_t i = 0; i < report->warnings.count; i++)
+		log_warning("%s", report->warnings.items[i]);
+	if (!cli->is_json) {
+		out_line("done: %s", report->target);
+		for (size_t i = 0; i < report->notes.count; i++)
+			out_line("  %s", report->notes.items[i]);
+		if (report->next != NULL)
+			out_line("next: %s", report->next);
+		return report->warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
+	}
+	root = json_object();
+	(void)json_object_set_new(root, "target", out_json_text(report->target));
+	(void)json_object_set_new(root, "next", out_json_text(report->next));
+	(void)json_object_set_new(root, "notes", texts_json(report->notes.items, report->notes.count));
+	(void)json_object_set_new(root, "warnings",
+	    texts_json(report->warnings.items, report->warnings.count));
+	if (report->details != NULL)
+		(void)json_object_set(root, "details", report->details);
+	if (out_json(root, schema, err) < 0)
+		return -1;
+
+	return report->warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
+}
+
+static int
+do_restore(struct cli *cli, struct asked *asked, struct err *err)
+{
+	SCOPED(restore_report_done) struct restore_report report = { .target = NULL };
+
+	if (cli->is_dry_run)
+		return show_plan(cli, asked, err);
+	if (restore_run(&cli->wire.engine, &asked->order, &report, err) < 0)
+		return -1;
+
+	return tell_report(cli, &report, "blackstart.restore/1", err);
+}
+
+static int
+cmd_restore(struct cli *cli, struct err *err)
+{
+	struct asked asked = { .row = { .id = NULL } };
+	int code = -1;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) == 0 &&
+	    resolve(cli, &asked, err) == 0)
+		code = do_restore(cli, &asked, err);
+	backup_row_done(&asked.row);
+
+	return code;
+}
+
+/* The server whose databases are to be swapped: --to, --source, or the only source there is. */
+static struct source *
+promote_source(struct cli *cli, struct err *err)
+{
+	const char *to = args_text(cli->args, "to");
+	const char *name = args_text(cli->args, "source");
+	const struct config *config = cli->wire.config;
+
+	if (to != NULL)
+		return wire_source_url(&cli->wire, cli->args, to, name != NULL ? name : "postgresql", err);
+	if (name == NULL && config != NULL && config->sources.count == 1)
+		name = config->sources.items[0].name;
+	if (name != NULL)
+		return wire_source(&cli->wire, name, err);
+	(void)err_set(err, ERR_USAGE, "it is not said on which server to promote");
+	(void)err_hint(err, "Name the source with --source, or the server with --to URL.");
+
+	return NULL;
+}
+
+static int
+cmd_promote(struct cli *cli, struct err *err)
+{
+	SCOPED(restore_report_done) struct restore_report report = { .target = NULL };
+	const struct promote_request request = {
+		.name = args_word(cli->args, 0),
+		.confirm = args_text(cli->args, "confirm"),
+		.to = args_text(cli->args, "to"),
+		.is_dry_run = cli->is_dry_run,
+	};
+	struct source *source;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0)
+		return -1;
+	source = promote_source(cli, err);
+	if (source == NULL || restore_promote(&cli->wire.engine, source, &request, &report, err) < 0)
+		return -1;
+
+	return tell_report(cli, &report, "blackstart.promote/1", err);
+}
+
+const struct command_entry cmd_restore_entries[] = {
+	{ .verb = "plan restore", .run = cmd_plan },
+	{ .verb = "restore", .run = cmd_restore },
+	{ .verb = "promote", .run = cmd_promote },
+	{ .verb = NULL },
+};

@@ -1,0 +1,218 @@
+/* verify: climbs the ladder. */
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "app/cli/args.h"
+#include "app/cli/cli.h"
+#include "app/cli/out.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "catalog/catalog.h"
+#include "engine/engine.h"
+#include "engine/verify.h"
+#include "os/stop.h"
+#include "source/source.h"
+
+/* What all climbs of one command share. */
+struct climbs {
+	struct cli *cli;
+	VEC(struct smoke_query) smoke;
+	json_t *results;
+	unsigned warnings;
+	unsigned failed;
+	struct err worst; /* a mismatch outweighs what could not be tested */
+};
+
+static int
+level_for(struct climbs *climbs, const struct source *source, const struct backup_row *row)
+{
+	const struct backup_kind *kind = source_kind(source, row->kind);
+	unsigned fallback = kind != NULL && kind->default_level >= 0 ? (unsigned)kind->default_level : 1;
+
+	if (climbs->smoke.count > 0 && fallback < 4)
+		fallback = 4;
+
+	return (int)args_number(climbs->cli->args, "level", fallback);
+}
+
+static void
+tell(const struct verify_outcome *outcome, const struct err *failure)
+{
+	char took[CLOCK_TEXT_SIZE];
+
+	for (size_t i = 0; i < outcome->report.notes.count; i++)
+		out_line("  %s", outcome->report.notes.items[i]);
+	for (size_t i = 0; i < outcome->report.warnings.count; i++)
+		log_warning("%s", outcome->report.warnings.items[i]);
+	if (failure != NULL)
+		out_line("%s %s", failure->kind == ERR_MISMATCH ? "DAMAGED" : "not proved",
+		    outcome->backup_id);
+	else
+		out_line("proved to level %d: %s, in %s", outcome->level, outcome->backup_id,
+		    clock_format_duration(outcome->duration_us, took));
+}
+
+static json_t *
+outcome_json(const struct verify_outcome *outcome, int asked, const struct err *failure)
+{
+	json_t *root = json_object();
+	json_t *notes = json_array();
+	json_t *warnings = json_array();
+
+	for (size_t i = 0; i < outcome->report.notes.count; i++)
+		(void)json_array_append_new(notes, out_json_text(outcome->report.notes.items[i]));
+	for (size_t i = 0; i < outcome->report.warnings.count; i++)
+		(void)json_array_append_new(warnings, out_json_text(outcome->report.warnings.items[i]));
+	(void)json_object_set_new(root, "id", out_json_text(outcome->backup_id));
+	(void)json_object_set_new(root, "level_asked", json_integer(asked));
+	(void)json_object_set_new(root, "level",
+	    outcome->level >= 0 ? json_integer(outcome->level) : json_null());
+	(void)json_object_set_new(root, "result", json_string(failure == NULL ? "proved"
+	    : failure->kind == ERR_MISMATCH ? "damaged" : "not_tested"));
+	(void)json_object_set_new(root, "message", out_json_text(failure != NULL ? failure->msg : NULL));
+	(void)json_object_set_new(root, "duration_us", json_integer(outcome->duration_us));
+	(void)json_object_set_new(root, "notes", notes);
+	(void)json_object_set_new(root, "warnings", warnings);
+	if (outcome->report.details != NULL)
+		(void)json_object_set(root, "details", outcome->report.details);
+
+	return root;
+}
+
+static void
+note_failure(struct climbs *climbs, const struct err *failure)
+{
+	if (climbs->failed == 0 || (failure->kind == ERR_MISMATCH && climbs->worst.kind != ERR_MISMATCH))
+		climbs->worst = *failure;
+	climbs->failed++;
+}
+
+static int
+climb_one(struct climbs *climbs, const struct backup_row *row, struct err *err)
+{
+	SCOPED(verify_outcome_done) struct verify_outcome outcome = { .level = -1 };
+	struct verify_order order = {
+		.backup = row, .smoke = climbs->smoke.items, .smoke_count = climbs->smoke.count,
+		.progress = &climbs->cli->progress,
+	};
+	bool has_failed;
+
+	if (str_equals(row->kind, "unreadable"))
+		return err_set(err, ERR_MISMATCH, "manifest '%s' cannot be read: %s", row->manifest_name,
+		    row->check_message != NULL ? row->check_message : "damaged");
+	order.source = wire_source_for(&climbs->cli->wire, row->source, row->source_type, err);
+	if (order.source == NULL)
+		return -1;
+	order.level = level_for(climbs, order.source, row);
+	if (climbs->cli->is_dry_run) {
+		out_line("would verify %s to level %d", row->id, order.level);
+		return 0;
+	}
+	has_failed = verify_run(&climbs->cli->wire.engine, &order, &outcome, err) < 0;
+	out_progress_end(climbs->cli);
+	climbs->warnings += (unsigned)outcome.report.warnings.count;
+	(void)json_array_append_new(climbs->results,
+	    outcome_json(&outcome, order.level, has_failed ? err : NULL));
+	if (!climbs->cli->is_json)
+		tell(&outcome, has_failed ? err : NULL);
+
+	return has_failed ? -1 : 0;
+}
+
+static int
+climb_all(struct climbs *climbs, struct err *err)
+{
+	const struct cli *cli = climbs->cli;
+	const struct backup_filter filter = {
+		.source = args_text(cli->args, "source"), .kind = args_text(cli->args, "kind"),
+	};
+	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
+
+	if (catalog_backup_list(cli->wire.engine.catalog, &filter, &rows, err) < 0)
+		return -1;
+	for (size_t i = 0; i < rows.rows.count; i++) {
+		struct err one = ERR_INIT;
+
+		if (stop_check(err) < 0)
+			return -1;
+		if (climb_one(climbs, &rows.rows.items[i], &one) == 0)
+			continue;
+		if (one.kind == ERR_CANCELLED) {
+			*err = one;
+			return -1;
+		}
+		log_err(&one);
+		note_failure(climbs, &one);
+	}
+	if (climbs->failed == 0)
+		return 0;
+	if (climbs->failed == 1) {
+		*err = climbs->worst;
+		return -1;
+	}
+	(void)err_set(err, climbs->worst.kind, "%u of %zu backups are not proved, see above",
+	    climbs->failed, rows.rows.count);
+
+	return err_hint(err, "'blackstart list' shows which are damaged.");
+}
+
+static int
+climb_chosen(struct climbs *climbs, struct err *err)
+{
+	struct cli *cli = climbs->cli;
+	SCOPED(backup_row_done) struct backup_row row = { .id = NULL };
+	const struct backup_choice choice = {
+		.word = args_word(cli->args, 0), .source = args_text(cli->args, "source"),
+		.kind = args_text(cli->args, "kind"),
+	};
+
+	if (cli_choose_backup(cli, &choice, &row, err) < 0)
+		return -1;
+
+	return climb_one(climbs, &row, err);
+}
+
+static void
+read_smoke(struct climbs *climbs)
+{
+	size_t count;
+	const char *const *queries = args_list(climbs->cli->args, "smoke", &count);
+
+	for (size_t i = 0; i < count; i++)
+		vec_push(&climbs->smoke, ((struct smoke_query){ .sql = queries[i] }));
+}
+
+static int
+cmd_verify(struct cli *cli, struct err *err)
+{
+	struct climbs climbs = { .cli = cli, .worst = ERR_INIT };
+	json_t *root = json_object();
+	int result;
+
+	if (wire_open_store(&cli->wire, cli->args, WIRE_WRITE, err) < 0) {
+		json_decref(root);
+		return -1;
+	}
+	climbs.results = json_array();
+	(void)json_object_set_new(root, "verified", climbs.results);
+	read_smoke(&climbs);
+	result = args_flag(cli->args, "all") ? climb_all(&climbs, err) : climb_chosen(&climbs, err);
+	vec_done(&climbs.smoke);
+	if (result < 0) {
+		/* The object on stdout is the error; what was found is in the proofs. */
+		json_decref(root);
+		return -1;
+	}
+	if (!cli->is_json)
+		json_decref(root);
+	else if (out_json(root, "blackstart.verify/1", err) < 0)
+		return -1;
+
+	return climbs.warnings > 0 ? EXIT_WARNINGS : EXIT_OK;
+}
+
+const struct command_entry cmd_verify_entries[] = {
+	{ .verb = "verify", .run = cmd_verify },
+	{ .verb = NULL },
+};

@@ -1,0 +1,141 @@
+/* The program: finds the command, runs it, prints its error, and gives the exit code. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/cli/args.h"
+#include "app/cli/cli.h"
+#include "app/cli/help.h"
+#include "app/cli/out.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "os/stop.h"
+
+static const struct command_entry *const entry_tables[] = {
+	cmd_backup_entries,
+	cmd_look_entries,
+	cmd_status_entries,
+	cmd_check_entries,
+	cmd_verify_entries,
+	cmd_restore_entries,
+	cmd_keep_entries,
+	cmd_config_entries,
+	cmd_doctor_entries,
+};
+
+static const struct command_entry *
+find_entry(const char *verb)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(entry_tables); i++) {
+		for (const struct command_entry *entry = entry_tables[i]; entry->verb != NULL; entry++) {
+			if (strcmp(entry->verb, verb) == 0)
+				return entry;
+		}
+	}
+
+	return NULL;
+}
+
+/* Passwords pass through this process: no core file may hold them. */
+static void
+forbid_core_dumps(void)
+{
+	const struct rlimit none = { .rlim_cur = 0, .rlim_max = 0 };
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static void
+read_global_options(struct cli *cli)
+{
+	const char *no_color = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+
+	cli->is_json = args_flag(cli->args, "json");
+	cli->is_quiet = args_flag(cli->args, "quiet");
+	cli->is_dry_run = args_flag(cli->args, "dry-run");
+	cli->has_color = isatty(STDOUT_FILENO) && !args_flag(cli->args, "no-color") &&
+	    (no_color == NULL || no_color[0] == '\0') && !str_equals(term, "dumb");
+	cli->progress.listener = out_progress;
+	cli->progress.context = cli;
+	if (cli->is_quiet)
+		log_set_level(LOG_LEVEL_WARNING);
+	if (args_count(cli->args, "verbose") > 0)
+		log_set_level(LOG_LEVEL_DEBUG);
+}
+
+/* For programs the same error as an object; the text is on stderr in any case. */
+static void
+print_error_json(const struct err *failure)
+{
+	struct err err = ERR_INIT;
+	json_t *error = json_object();
+	json_t *root = json_object();
+
+	(void)json_object_set_new(error, "kind", json_string(err_kind_name(failure->kind)));
+	(void)json_object_set_new(error, "message", out_json_text(failure->msg));
+	(void)json_object_set_new(error, "hint",
+	    out_json_text(failure->hint[0] != '\0' ? failure->hint : NULL));
+	(void)json_object_set_new(root, "error", error);
+	if (out_json(root, "blackstart.error/1", &err) < 0)
+		log_err(&err);
+}
+
+static int
+run_command(struct cli *cli, struct err *err)
+{
+	const struct command_entry *entry = find_entry(args_verb(cli->args));
+	int code;
+
+	if (entry == NULL)
+		return err_set(err, ERR_BUG, "command '%s' is declared but not built in",
+		    args_verb(cli->args));
+	if (!entry->is_bare && wire_init(&cli->wire, cli->args, err) < 0)
+		return -1;
+	code = entry->run(cli, err);
+	out_progress_end(cli);
+	if (code >= 0 && out_flush(err) < 0)
+		return -1;
+
+	return code;
+}
+
+int
+main(int argc, char **argv)
+{
+	SCOPED(args_done) struct args args = { .command = NULL };
+	struct cli cli = { .args = &args };
+	struct err err = ERR_INIT;
+	int code;
+
+	forbid_core_dumps();
+	(void)umask(077);
+	stop_install();
+	if (args_parse(argc, argv, &args, &err) < 0) {
+		log_err(&err);
+		return err_kind_exit_code(err.kind);
+	}
+	if (args.wants_help) {
+		help_print(&args, stdout);
+		return out_flush(&err) < 0 ? EXIT_FAILURE : EXIT_OK;
+	}
+	read_global_options(&cli);
+	code = run_command(&cli, &err);
+	if (code < 0) {
+		out_progress_end(&cli);
+		log_err(&err);
+		if (cli.is_json)
+			print_error_json(&err);
+		code = err_kind_exit_code(err.kind);
+	}
+	wire_done(&cli.wire);
+
+	return code;
+}

@@ -1,0 +1,21 @@
+/* What the configuration expects of each job at one moment: its age limit and its next run. */
+#ifndef APP_EXPECT_H
+#define APP_EXPECT_H
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "engine/overview.h"
+
+struct config;
+struct err;
+
+struct expectations {
+	VEC(struct overview_expectation) rows; /* texts are loans from the config */
+};
+
+/* NULL config gives none: without one, jobs are known by what they left. */
+int expectations_make(const struct config *config, struct wall_time now,
+    struct expectations *ret_expectations, struct err *err) MUST_CHECK;
+void expectations_done(struct expectations *expectations);
+
+#endif

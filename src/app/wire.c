@@ -1,0 +1,385 @@
+#include "app/wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/cli/args.h"
+#include "app/config_open.h"
+#include "app/url.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/zone.h"
+#include "catalog/catalog.h"
+#include "config/config.h"
+#include "engine/run.h"
+#include "engine/sync.h"
+#include "os/file.h"
+#include "source/postgres/postgres.h"
+#include "source/source.h"
+#include "store/posix.h"
+#include "store/store.h"
+
+#define DEFAULT_SCRATCH_ROOT "/var/tmp"
+
+static const struct source_ops *const drivers[] = { &postgres_source_ops, NULL };
+
+/* ---- the configuration ---------------------------------------------------------------------- */
+
+/* All problems of the file on stderr, one line each, hints below them. */
+static void
+tell_problems(const struct config_problems *problems, const char *path)
+{
+	for (size_t i = 0; i < problems->items.count; i++) {
+		const struct config_problem *problem = &problems->items.items[i];
+		SCOPED(freep) char *text = config_problem_format(problem, path);
+
+		log_info("%s", text);
+		if (problem->hint != NULL)
+			log_info("  hint: %s", problem->hint);
+	}
+}
+
+static int
+read_config(struct wire *wire, const char *path, struct err *err)
+{
+	SCOPED(config_problems_done) struct config_problems problems = { .errors_count = 0 };
+
+	wire->config = config_open(path, clock_wall(), &problems, err);
+	if (wire->config == NULL) {
+		tell_problems(&problems, path);
+		if (err->kind == ERR_NOT_FOUND) {
+			err->kind = ERR_CONFIG;
+			return err_hint(err,
+			    "Make one with 'blackstart config init', name another with -c FILE, or do without one with --store DIR.");
+		}
+		return -1;
+	}
+	for (size_t i = 0; i < problems.items.count; i++) {
+		SCOPED(freep) char *text = config_problem_format(&problems.items.items[i], path);
+
+		log_debug("%s", text);
+	}
+
+	return 0;
+}
+
+/* The zone of this machine, for use without a config: TZ, else where /etc/localtime points. */
+static struct zone *
+open_local_zone(struct err *err)
+{
+	const char *name = getenv("TZ");
+	char target[1024];
+	ssize_t size;
+
+	if (name != NULL && name[0] != '\0')
+		return zone_open(name[0] == ':' ? name + 1 : name, err);
+	size = readlink("/etc/localtime", target, sizeof(target) - 1);
+	if (size > 0) {
+		struct err ignored = ERR_INIT;
+		struct zone *zone;
+
+		target[size] = '\0';
+		name = strstr(target, "zoneinfo/");
+		zone = name != NULL ? zone_open(name + strlen("zoneinfo/"), &ignored) : NULL;
+		if (zone != NULL)
+			return zone;
+	}
+
+	return zone_open("UTC", err);
+}
+
+static struct source *
+add_source(struct wire *wire, const struct postgres_options *options, struct err *err)
+{
+	struct source *source = postgres_open(options, err);
+
+	if (source != NULL)
+		vec_push(&wire->sources, source);
+
+	return source;
+}
+
+/* The password in `path`, kept until wire_done; NULL path gives NULL. */
+static int
+add_secret(struct wire *wire, const char *path, const struct secret **ret_secret,
+    struct err *err)
+{
+	struct secret *secret;
+
+	*ret_secret = NULL;
+	if (path == NULL)
+		return 0;
+	secret = file_read_secret(path, err);
+	if (secret == NULL)
+		return -1;
+	vec_push(&wire->secrets, secret);
+	*ret_secret = secret;
+
+	return 0;
+}
+
+static struct source *
+open_configured(struct wire *wire, const struct config_source *from, struct err *err)
+{
+	SCOPED(freep) char *password_path =
+	    from->password_file != NULL ? config_secret_path(wire->config, from->password_file) : NULL;
+	struct postgres_options options = {
+		.label = from->name,
+		.host = from->host,
+		.port = from->port,
+		.user = from->user,
+		.databases = (const char *const *)from->databases.items,
+		.maintenance_database = from->maintenance_database,
+		.sslmode = from->sslmode,
+		.sslrootcert = from->sslrootcert,
+		.bin_dirs = (const char *const *)from->bin_dirs.items,
+		.scratch_user = from->scratch_user,
+	};
+
+	if (add_secret(wire, password_path, &options.password, err) < 0) {
+		(void)err_wrap(err, "source '%s'", from->name);
+		return NULL;
+	}
+
+	return add_source(wire, &options, err);
+}
+
+static void
+note_jobs(struct wire *wire)
+{
+	for (size_t i = 0; i < wire->config->jobs.count; i++) {
+		const struct config_job *job = &wire->config->jobs.items[i];
+		const struct config_source *source = config_find_source(wire->config, job->source);
+
+		if (job->is_supported && source != NULL)
+			vec_push(&wire->known_jobs, ((struct known_job){ .name = job->name,
+			    .source = job->source, .source_type = source->type, .kind = job->kind }));
+	}
+	wire->engine.jobs = wire->known_jobs.items;
+	wire->engine.jobs_count = wire->known_jobs.count;
+}
+
+int
+wire_init(struct wire *wire, const struct args *args, struct err *err)
+{
+	const char *path = args_text(args, "config");
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	*wire = (struct wire){ .config = NULL };
+	wire->engine.drivers = drivers;
+	wire->engine.cores = cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores;
+	wire->engine.scratch_root = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : DEFAULT_SCRATCH_ROOT;
+	if (path != NULL || args_text(args, "store") == NULL) {
+		if (read_config(wire, path != NULL ? path : CONFIG_DEFAULT_PATH, err) < 0)
+			return -1;
+		wire->engine.zone = wire->config->zone;
+		note_jobs(wire);
+		return 0;
+	}
+	wire->zone = open_local_zone(err);
+	wire->engine.zone = wire->zone;
+
+	return wire->zone != NULL ? 0 : -1;
+}
+
+void
+wire_done(struct wire *wire)
+{
+	for (size_t i = 0; i < wire->sources.count; i++)
+		source_free(wire->sources.items[i]);
+	vec_done(&wire->sources);
+	for (size_t i = 0; i < wire->secrets.count; i++)
+		secret_free(wire->secrets.items[i]);
+	vec_done(&wire->secrets);
+	vec_done(&wire->known_jobs);
+	catalog_close(wire->engine.catalog);
+	store_close(wire->engine.store);
+	zone_close(wire->zone);
+	config_free(wire->config);
+	free(wire->state_dir);
+	*wire = (struct wire){ .config = NULL };
+}
+
+/* ---- store and catalog ------------------------------------------------------------------------ */
+
+/* Where the state of a store without a config lives: per store, so that none mixes with another. */
+static char *
+bare_state_dir(const struct store *store)
+{
+	const char *xdg = getenv("XDG_STATE_HOME");
+	const char *home = getenv("HOME");
+
+	if (xdg != NULL && xdg[0] == '/')
+		return xasprintf("%s/blackstart/%s", xdg, store->id);
+	if (geteuid() == 0 || home == NULL || home[0] != '/')
+		return xasprintf("/var/lib/blackstart/stores/%s", store->id);
+
+	return xasprintf("%s/.local/state/blackstart/%s", home, store->id);
+}
+
+static int
+open_store(struct wire *wire, const struct args *args, enum wire_store_use use, struct err *err)
+{
+	const struct config *config = wire->config;
+	const char *path = args_text(args, "store");
+	const struct posix_store_options options = {
+		.path = path != NULL ? path : config->store.path,
+		.site = config != NULL ? config->site : NULL,
+		.group = config != NULL ? config->store.group : NULL,
+		.require_mount = config != NULL && path == NULL && config->store.require_mount,
+		.may_create = use == WIRE_CREATE,
+		.is_read_only = use == WIRE_READ,
+	};
+
+	wire->engine.store = posix_store_open(&options, err);
+	if (wire->engine.store == NULL)
+		return -1;
+	wire->state_dir = config != NULL ? xstrdup(config->state_dir)
+	                                 : bare_state_dir(wire->engine.store);
+	wire->engine.state_dir = wire->state_dir;
+
+	return 0;
+}
+
+static int
+open_catalog(struct wire *wire, struct err *err)
+{
+	SCOPED(freep) char *path = path_join(wire->state_dir, "catalog.db");
+	SCOPED(freep) char *moved = NULL;
+
+	if (dir_make_all(wire->state_dir, 0700, err) < 0) {
+		(void)err_wrap(err, "state folder");
+		return err_hint(err,
+		    "It holds locks, logs and the catalog: set state_dir in the config to a folder you may write.");
+	}
+	wire->engine.catalog = catalog_open(path, err);
+	if (wire->engine.catalog != NULL)
+		return 0;
+	if (err->kind != ERR_DATA)
+		return -1;
+	log_warning("%s: setting the damaged catalog aside and making it again from the store", err->msg);
+	if (catalog_set_aside(path, &moved, err) < 0)
+		return -1;
+	log_warning("the damaged catalog is kept as '%s'", moved);
+	wire->engine.catalog = catalog_open(path, err);
+
+	return wire->engine.catalog != NULL ? 0 : -1;
+}
+
+int
+wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use use,
+    struct err *err)
+{
+	struct sync_result synced;
+	unsigned lost;
+
+	if (open_store(wire, args, use, err) < 0 || open_catalog(wire, err) < 0)
+		return -1;
+	if (run_sweep(&wire->engine, &lost, err) < 0)
+		return -1;
+	if (lost > 0)
+		log_warning("%u earlier %s died without a word and %s now recorded as lost", lost,
+		    lost == 1 ? "run" : "runs", lost == 1 ? "is" : "are");
+
+	return sync_catalog(&wire->engine, false, &synced, err);
+}
+
+/* ---- sources ------------------------------------------------------------------------------------ */
+
+static int
+unknown_source(const struct wire *wire, const char *name, struct err *err)
+{
+	VEC(const char *) names = { .count = 0 };
+	const char *nearest;
+
+	for (size_t i = 0; wire->config != NULL && i < wire->config->sources.count; i++)
+		vec_push(&names, wire->config->sources.items[i].name);
+	nearest = str_nearest(name, names.items, names.count);
+	(void)err_set(err, ERR_USAGE, "there is no source '%s' in the configuration", name);
+	if (nearest != NULL)
+		(void)err_hint(err, "Did you mean '%s'?", nearest);
+	else
+		(void)err_hint(err, "'blackstart config show' lists the sources.");
+	vec_done(&names);
+
+	return -1;
+}
+
+static struct source *
+find_open(const struct wire *wire, const char *label)
+{
+	for (size_t i = 0; i < wire->sources.count; i++) {
+		if (str_equals(wire->sources.items[i]->label, label))
+			return wire->sources.items[i];
+	}
+
+	return NULL;
+}
+
+struct source *
+wire_source(struct wire *wire, const char *name, struct err *err)
+{
+	const struct config_source *from =
+	    wire->config != NULL ? config_find_source(wire->config, name) : NULL;
+	struct source *source = find_open(wire, name);
+
+	if (source != NULL)
+		return source;
+	if (from == NULL) {
+		(void)unknown_source(wire, name, err);
+		return NULL;
+	}
+	if (!from->is_supported) {
+		(void)err_set(err, ERR_UNSUPPORTED, "source '%s': this version cannot back up a %s", name,
+		    from->type);
+		return NULL;
+	}
+
+	return open_configured(wire, from, err);
+}
+
+struct source *
+wire_source_url(struct wire *wire, const struct args *args, const char *url_text,
+    const char *label, struct err *err)
+{
+	SCOPED(url_done) struct url url = { .type = NULL };
+	const char *databases[2] = { NULL, NULL };
+	struct postgres_options options = { .label = label };
+
+	if (url_parse(url_text, &url, err) < 0 ||
+	    add_secret(wire, args_text(args, "password-file"), &options.password, err) < 0)
+		return NULL;
+	databases[0] = url.database;
+	options.host = url.host != NULL ? url.host : "localhost";
+	options.port = url.port;
+	options.user = url.user;
+	options.databases = databases;
+	options.sslmode = url.sslmode;
+
+	return add_source(wire, &options, err);
+}
+
+struct source *
+wire_source_for(struct wire *wire, const char *name, const char *type, struct err *err)
+{
+	const struct config_source *from =
+	    wire->config != NULL ? config_find_source(wire->config, name) : NULL;
+	const struct postgres_options bare = { .label = name };
+	struct source *open = find_open(wire, name);
+
+	if (open != NULL)
+		return open;
+	if (engine_driver(&wire->engine, type) == NULL) {
+		(void)err_set(err, ERR_UNSUPPORTED, "this version knows no source of type '%s'", type);
+		return NULL;
+	}
+	if (from != NULL && from->is_supported && str_equals(from->type, type))
+		return open_configured(wire, from, err);
+
+	return add_source(wire, &bare, err);
+}

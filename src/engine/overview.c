@@ -1,0 +1,166 @@
+#include "engine/overview.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/engine.h"
+
+static void
+job_done(struct overview_job *job)
+{
+	free(job->job);
+	free(job->source);
+	free(job->kind);
+	run_row_done(&job->last);
+	backup_row_done(&job->newest);
+	free(job->abnormal);
+	free(job->next_command);
+}
+
+void
+overview_done(struct overview *overview)
+{
+	for (size_t i = 0; i < overview->jobs.count; i++)
+		job_done(&overview->jobs.items[i]);
+	vec_done(&overview->jobs);
+	*overview = (struct overview){ .abnormal_count = 0 };
+}
+
+/* The job's line, made when it is not there yet: jobs of the config first, then what the store has. */
+static struct overview_job *
+job_line(struct overview *overview, const char *name, const char *source)
+{
+	struct overview_job *job;
+
+	for (size_t i = 0; i < overview->jobs.count; i++) {
+		if (str_equals(overview->jobs.items[i].job, name))
+			return &overview->jobs.items[i];
+	}
+	job = vec_add(&overview->jobs);
+	job->job = xstrdup(name);
+	job->source = xstrdup(source);
+	job->proved_level = -1;
+
+	return job;
+}
+
+static bool
+is_good(const struct backup_row *row)
+{
+	return !row->is_damaged && !row->is_unproven;
+}
+
+/* Rows come newest first, so the first good one is the newest. */
+static void
+count_backup(struct overview *overview, struct backup_row *row)
+{
+	struct overview_job *job;
+
+	overview->unproven_count += row->is_unproven ? 1 : 0;
+	overview->damaged_count += row->is_damaged ? 1 : 0;
+	if (row->job[0] == '\0')
+		return;
+	job = job_line(overview, row->job, row->source);
+	if (job->kind == NULL)
+		job->kind = xstrdup(row->kind);
+	job->backups_count++;
+	job->stored_bytes += row->stored_bytes;
+	if (row->level > job->proved_level && is_good(row)) {
+		job->proved_level = row->level;
+		job->proved_at = row->level_at;
+	}
+	if (job->newest.id == NULL && is_good(row)) {
+		job->newest = *row;
+		*row = (struct backup_row){ .id = NULL }; /* the line owns it now */
+	}
+}
+
+static void
+say(struct overview_job *job, char *abnormal, char *next_command)
+{
+	if (job->abnormal != NULL) {
+		free(abnormal);
+		free(next_command);
+		return;
+	}
+	job->abnormal = abnormal;
+	job->next_command = next_command;
+}
+
+/* The worst first: a job that failed is said before one that is merely old. */
+static void
+judge(struct overview_job *job, struct wall_time now)
+{
+	char age[CLOCK_TEXT_SIZE];
+	char limit[CLOCK_TEXT_SIZE];
+
+	if (job->last.id != NULL && (job->last.state == RUN_FAILED || job->last.state == RUN_LOST))
+		say(job, xasprintf("the last run %s: %s",
+		    job->last.state == RUN_LOST ? "was lost" : "failed",
+		    job->last.message != NULL ? job->last.message : "no message"),
+		    xasprintf("blackstart log %s", job->last.id));
+	if (job->newest.id == NULL && (job->last.id != NULL || job->max_age_us > 0))
+		say(job, xstrdup("there is no good backup"), xasprintf("blackstart run %s", job->job));
+	if (job->newest.id != NULL && job->max_age_us > 0 &&
+	    now.us - job->newest.consistent_at.us > job->max_age_us)
+		say(job, xasprintf("the last good backup is %s old, the limit is %s",
+		    clock_format_duration(now.us - job->newest.consistent_at.us, age),
+		    clock_format_duration(job->max_age_us, limit)),
+		    xasprintf("blackstart run %s", job->job));
+	if (job->newest.id != NULL && job->newest.warnings_count > 0)
+		say(job, xstrdup("the newest backup has warnings"),
+		    xasprintf("blackstart show %s", job->newest.id));
+}
+
+static int
+add_runs(struct engine *engine, struct overview *overview, struct err *err)
+{
+	SCOPED(job_summaries_done) struct job_summaries summaries = { .rows = { .count = 0 } };
+
+	if (catalog_job_summaries(engine->catalog, &summaries, err) < 0)
+		return -1;
+	for (size_t i = 0; i < summaries.rows.count; i++) {
+		struct job_summary *summary = &summaries.rows.items[i];
+		struct overview_job *job = job_line(overview, summary->job, summary->source);
+
+		job->last = summary->last;
+		summary->last = (struct run_row){ .id = NULL };
+		job->is_running = summary->running.id != NULL;
+	}
+
+	return 0;
+}
+
+int
+overview_make(struct engine *engine, const struct overview_expectation *expected,
+    size_t expected_count, struct wall_time now, struct overview *ret_overview, struct err *err)
+{
+	const struct backup_filter all = { .limit = 0 };
+	SCOPED(overview_done) struct overview overview = { .abnormal_count = 0 };
+	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
+
+	for (size_t i = 0; i < expected_count; i++) {
+		struct overview_job *job = job_line(&overview, expected[i].job, expected[i].source);
+
+		job->kind = xstrdup(expected[i].kind);
+		job->max_age_us = expected[i].max_age_us;
+		job->next_run = expected[i].next_run;
+	}
+	if (add_runs(engine, &overview, err) < 0 ||
+	    catalog_backup_list(engine->catalog, &all, &rows, err) < 0 ||
+	    store_space(engine->store, &overview.space, err) < 0)
+		return -1;
+	for (size_t i = 0; i < rows.rows.count; i++)
+		count_backup(&overview, &rows.rows.items[i]);
+	for (size_t i = 0; i < overview.jobs.count; i++) {
+		judge(&overview.jobs.items[i], now);
+		overview.abnormal_count += overview.jobs.items[i].abnormal != NULL ? 1 : 0;
+	}
+	overview.abnormal_count += overview.damaged_count;
+	*ret_overview = overview;
+	overview = (struct overview){ .abnormal_count = 0 };
+
+	return 0;
+}
