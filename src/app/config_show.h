@@ -12,8 +12,8 @@ struct json_t;
 void config_show_print(const struct config *config, bool is_effective, FILE *to);
 
 /*
- * {"schema": 1, "path": ..., "settings": {nested as in the file}, "origins": [{"key", "line",
- * "is_default"}]}; yours to json_decref.  Values are texts, as in the file.
+ * {"schema": 1, "path": ..., "settings": {nested as in the file}, "origins": [{"key": ["jobs", "pg-daily", "at"], "line",
+ * "is_default", "is_ignored"}]}; yours to json_decref.  Values are texts, as in the file.
  */
 struct json_t *config_show_json(const struct config *config, bool is_effective);
 
