@@ -48,13 +48,35 @@ wrap(const struct postgres *pg, struct err *err)
 	return err_wrap(err, "postgres '%s'", pg->label);
 }
 
+/* A role that may only replicate is asked over the other protocol. */
+static int
+identify_by_replication(const struct postgres *pg, struct source_identity *ret_identity,
+    struct err *err)
+{
+	struct source_identity identity;
+
+	SCOPED(pg_conn_freep) PGconn *conn = pg_connect(pg, NULL, PG_REPLICATION, err);
+	if (conn == NULL)
+		return -1;
+	identity.identity = pg_query_value(conn, "IDENTIFY_SYSTEM", err);
+	if (identity.identity == NULL)
+		return wrap(pg, err);
+	identity.version = pg_version_text(pg_server_version(conn));
+	*ret_identity = identity;
+
+	return 0;
+}
+
 static int
 postgres_identify(struct source *source, struct source_identity *ret_identity, struct err *err)
 {
 	struct postgres *pg = postgres_of(source);
-	struct source_identity identity = { .identity = NULL };
+	struct source_identity identity;
+	struct err other = ERR_INIT;
 
 	SCOPED(pg_conn_freep) PGconn *conn = pg_connect(pg, NULL, PG_SQL, err);
+	if (conn == NULL && err->kind == ERR_AUTH)
+		return identify_by_replication(pg, ret_identity, &other) < 0 ? -1 : 0;
 	if (conn == NULL)
 		return -1;
 	identity.identity = pg_query_value(conn,
@@ -180,7 +202,7 @@ postgres_free(struct source *source)
 	free(pg);
 }
 
-static const struct source_ops postgres_ops = {
+const struct source_ops postgres_source_ops = {
 	.type = "postgres",
 	.kinds = postgres_kinds,
 	.kinds_count = ARRAY_SIZE(postgres_kinds),
@@ -237,7 +259,7 @@ postgres_open(const struct postgres_options *options, struct err *err)
 	}
 	pg = xcalloc(1, sizeof(*pg));
 	pg->label = xstrdup(options->label);
-	pg->base.ops = &postgres_ops;
+	pg->base.ops = &postgres_source_ops;
 	pg->base.label = pg->label;
 	pg->host = xstrdup(options->host);
 	pg->port = options->port != 0 ? options->port : DEFAULT_PORT;
