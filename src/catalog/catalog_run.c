@@ -238,9 +238,13 @@ catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
 	return 0;
 }
 
+#define SUMMARY_RUNS RUN_COLUMNS("last") ", " RUN_COLUMNS("good") ", " RUN_COLUMNS("busy")
+
 /*
  * The names of the jobs are found by jumping through the index from one to the next greater, the
- * three runs of each by one step into an index that holds nothing else.
+ * three runs of each by one step into an index that holds nothing else.  Those are named, because
+ * to the planner a longer match looks better: it would go through thousands of failures to find
+ * the last good run.
  */
 static const char summaries_sql[] =
     "WITH RECURSIVE job(name) AS ("
@@ -249,16 +253,18 @@ static const char summaries_sql[] =
     " SELECT (SELECT min(job) FROM run WHERE verb = 'backup' AND job > name)"
     " FROM job WHERE name IS NOT NULL)"
     "SELECT name,"
-    " (SELECT count(*) FROM run WHERE verb = 'backup' AND job = name),"
-    " " RUN_COLUMNS("last") ", " RUN_COLUMNS("good") ", " RUN_COLUMNS(
-	"busy") " FROM job"
-		" LEFT JOIN run AS last ON last.seq = (SELECT seq FROM run WHERE verb = 'backup'"
-		"  AND state <> 'running' AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
-		" LEFT JOIN run AS good ON good.seq = (SELECT seq FROM run WHERE verb = 'backup'"
-		"  AND state IN ('ok', 'warning') AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
-		" LEFT JOIN run AS busy ON busy.seq = (SELECT seq FROM run WHERE verb = 'backup'"
-		"  AND state = 'running' AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
-		" WHERE name IS NOT NULL";
+    " (SELECT count(*) FROM run INDEXED BY run_by_verb_job WHERE verb = 'backup' AND job = name),"
+    " " SUMMARY_RUNS " FROM job"
+    " LEFT JOIN run AS last ON last.seq ="
+    "  (SELECT seq FROM run INDEXED BY run_backup_finished WHERE verb = 'backup'"
+    "  AND state <> 'running' AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
+    " LEFT JOIN run AS good ON good.seq ="
+    "  (SELECT seq FROM run INDEXED BY run_backup_good WHERE verb = 'backup'"
+    "  AND state IN ('ok', 'warning') AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
+    " LEFT JOIN run AS busy ON busy.seq ="
+    "  (SELECT seq FROM run INDEXED BY run_backup_running WHERE verb = 'backup'"
+    "  AND state = 'running' AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
+    " WHERE name IS NOT NULL";
 
 static void
 read_summary(struct sql_reader *from, struct job_summary *summary)
