@@ -65,8 +65,6 @@ part_free(struct sink *sink)
 {
 	struct part_sink *part = (struct part_sink *)sink;
 
-	sink_free(sink->next); /* before the digest that it writes to */
-	digest_done(part->digest);
 	free(part->object_name);
 	free(part);
 }
