@@ -288,6 +288,7 @@ static void
 bind_subsection(struct binder *binder, const struct key *key, const struct node *node, void *object)
 {
 	static const struct node nothing = { .kind = NODE_MAP };
+	size_t outer = strlen(binder->where);
 
 	if (node != NULL && !has_kind(binder, node, key->name, NODE_MAP))
 		return;
@@ -295,9 +296,11 @@ bind_subsection(struct binder *binder, const struct key *key, const struct node 
 		add_section_entry(binder, node);
 	else
 		add_default_entry(binder, key);
+	(void)snprintf(binder->where + outer, sizeof(binder->where) - outer, "%s: ", key->name);
 	binder->depth++;
 	bind_section(binder, node != NULL ? node : &nothing, key->section, key_member(key, object));
 	binder->depth--;
+	binder->where[outer] = '\0';
 }
 
 static void

@@ -66,7 +66,7 @@ choose_schedule(struct binder *binder, const struct node *node, struct config_jo
 			job->schedule = ways[i].schedule;
 		first = first != NULL ? first : ways[i].key;
 	}
-	if (job->is_supported &&
+	if (job->is_supported && job->kind != NULL &&
 	    (job->schedule == CONFIG_CONTINUOUS || job->schedule == CONFIG_ON_CHANGE))
 		binder_error(binder, node_find(node, first)->key_place,
 		    "Give it a time with at, every or cron.", "a %s cannot be '%s'", job->kind,
@@ -114,8 +114,7 @@ bind_job(struct binder *binder, const struct node *node)
 		binder_warning(binder, node_find(node, "do")->place, NULL,
 		    "'do: %s' is not in this version, the job is passed over", job->kind);
 	binder->is_tolerant = false;
-	if (job->kind != NULL)
-		choose_schedule(binder, node, job);
+	choose_schedule(binder, node, job);
 	if (job->is_supported && str_equals(job->kind, "base") && node_find(node, "format") != NULL)
 		binder_error(binder, node_find(node, "format")->key_place, NULL,
 		    "'format' is for dumps, not for a base");

@@ -114,7 +114,8 @@ check_root(struct binder *binder, const struct node *root)
 		if (config->zone == NULL)
 			binder_error(binder, zone_node->place, err.hint, "timezone: %s", err.msg);
 	}
-	if (config->store.warn_percent > config->store.critical_percent)
+	if (config->store.critical_percent != 0 &&
+	    config->store.warn_percent > config->store.critical_percent)
 		binder_error(binder, node_find(root, "store")->key_place, NULL,
 		    "store: 'warn' (%u%%) must not be above 'critical' (%u%%)",
 		    config->store.warn_percent, config->store.critical_percent);
@@ -126,12 +127,12 @@ summarize(const char *path, const struct config_problems *problems, struct err *
 {
 	const struct config_problem *first = &problems->items.items[0];
 
-	if (problems->errors_count == 1 && problems->items.count == 1)
+	if (problems->errors_count == 1 && problems->items.count == 1 && first->line != 0)
 		return err_set(err, ERR_CONFIG,
 		    "the configuration '%s' has an error in line %u: %s", path, first->line,
 		    first->text);
-	(void)err_set(err, ERR_CONFIG, "the configuration '%s' has %zu errors", path,
-	    problems->errors_count);
+	(void)err_set(err, ERR_CONFIG, "the configuration '%s' has %zu error%s", path,
+	    problems->errors_count, problems->errors_count == 1 ? "" : "s");
 	return err_hint(err, "'blackstart config check -c %s' lists them.", path);
 }
 

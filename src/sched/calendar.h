@@ -3,7 +3,8 @@
  *
  * Fixed times (`at`, cron) are civil times in the site's zone: one that falls into a gap of the
  * clock is due at the first valid instant after it, one that exists twice is due once, at its
- * first occurrence.  `every` counts elapsed time from an anchor and knows nothing of clocks.
+ * first occurrence.  That holds for "every hour" too.  `every` counts elapsed time from an anchor
+ * and knows nothing of clock changes.
  */
 #ifndef SCHED_CALENDAR_H
 #define SCHED_CALENDAR_H
@@ -15,12 +16,11 @@
 #include "base/clock.h"
 #include "base/scope.h"
 
+struct calendar;
 struct err;
 struct zone;
 
-struct calendar;
-
-/* "02:00", "Sun 04:00" (any of a list, the weekday before all times it stands with). */
+/* Each text is a time of day, on all or some days: "02:00", "Sun 04:00", "Mon-Fri 22:30". */
 struct calendar *calendar_at(const char *const *times, size_t count, struct err *err) MUST_CHECK;
 
 /*
@@ -30,7 +30,7 @@ struct calendar *calendar_at(const char *const *times, size_t count, struct err 
  */
 struct calendar *calendar_cron(const char *text, struct err *err) MUST_CHECK;
 
-/* Every `interval_us` (at least a second) of elapsed time, counted from `anchor`. */
+/* Every `interval_us` (at least a second) of elapsed time; the first is at `anchor` itself. */
 struct calendar *calendar_every(int64_t interval_us, struct wall_time anchor) MUST_CHECK;
 
 void calendar_free(struct calendar *calendar);
@@ -48,9 +48,9 @@ bool calendar_previous(const struct calendar *calendar, const struct zone *zone,
     struct wall_time until, struct wall_time *ret_due);
 
 /*
- * The longest usual distance between two runs: a daily job has 24 h, a weekly one 7 days, "9:00
- * and 17:00" has 16 h.  Clock changes do not count.  Twice this is the default limit of age, half
- * of it the default start deadline.  0 when it is never due.
+ * The longest usual distance between two runs: a daily job has 24 h, "Mon-Fri 22:00" has 72 h,
+ * "9:00 and 17:00" has 16 h.  Clock changes do not count.  Twice this is the default limit of age,
+ * half of it the default start deadline.  0 when it is never due.
  */
 int64_t calendar_interval_us(const struct calendar *calendar);
 
