@@ -77,6 +77,7 @@ class Server:
     # --- life ---------------------------------------------------------------
 
     def tool(self, name, *args, check=True, **kwargs):
+        """A program of this major, as the server's user; `name` may be a path."""
         env = {"PATH": os.environ["PATH"], "HOME": self.root, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         return subprocess.run([os.path.join(self.bin, name), *args], check=check, text=True,
                               capture_output=True, env=env, cwd=self.root, **ids(), **kwargs)

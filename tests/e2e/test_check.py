@@ -1,0 +1,192 @@
+"""`check` finds what is wrong before the night does, and its statements really set a role up."""
+import json
+import os
+import re
+
+import pytest
+
+import plant
+from conftest import make_password_file
+from postgres import ADMIN_PASSWORD, quoted
+
+
+@pytest.fixture
+def check(bs, password_file):
+    """check(server): {name: item} of what `check URL` finds."""
+    def run(server, database="webscada", expect=(0, 1, 3), user=plant.ADMIN, password=None):
+        items = bs.json("check", server.url(database, user), "--password-file",
+                        password or password_file, expect=expect)["checks"]
+        for item in items:
+            assert item["result"] in ("ok", "note", "warning", "failed")
+            if item["result"] in ("warning", "failed"):
+                assert item["fix"], f"without a fix: {item}"
+        return items
+    return run
+
+
+def those(items, pattern, results=("note", "warning", "failed")):
+    return [item for item in items if item["result"] in results and
+            re.search(pattern, item["name"] + " " + item["text"] + " " + (item["fix"] or ""),
+                      re.I)]
+
+
+def test_a_good_server(bs, pg, check, password_file):
+    items = check(pg)
+    assert not those(items, ".", ("failed",)), items
+    text = bs.run("check", pg.url(plant.DATABASE), "--password-file", password_file,
+                  expect=(0, 3)).out
+    for item in items:
+        assert item["name"] in text
+
+
+@pytest.mark.parametrize("settings, pattern", [
+    ({"wal_level": "minimal", "max_wal_senders": "0"}, "wal_level"),
+    ({"max_wal_senders": "0"}, "max_wal_senders|senders"),
+])
+def test_settings_that_prevent_a_base_backup(new_server, check, settings, pattern):
+    server = new_server(settings=settings)
+    found = those(check(server, "postgres", expect=1), pattern, ("failed",))
+    assert found, "not found"
+
+
+def test_all_senders_taken(bs, new_server, check, work, password_file):
+    """Somebody else holds the only one."""
+    import psycopg2.extras
+    server = new_server(settings={"max_wal_senders": "1"})
+    conn = psycopg2.connect(host=server.root, port=server.port, user="postgres",
+                            connection_factory=psycopg2.extras.PhysicalReplicationConnection)
+    try:
+        assert those(check(server, "postgres"), "sender", ("failed", "warning"))
+    finally:
+        conn.close()
+
+
+def test_no_line_for_replication_in_pg_hba(new_server, check):
+    server = new_server()
+    server.write_hba(["local all postgres trust", "host all all 127.0.0.1/32 scram-sha-256"])
+    server.sql("SELECT pg_reload_conf()")
+    assert those(check(server, "postgres", expect=1), "pg_hba", ("failed",))
+
+
+def test_a_role_that_may_not(new_server, check, work, bs):
+    server = new_server()
+    server.sql("CREATE ROLE schwach LOGIN PASSWORD 'sehr-schwach';"
+               "CREATE TABLE geheim (a int)")
+    bs.secrets.append("sehr-schwach")
+    password = make_password_file(os.path.join(work, "pw"), "sehr-schwach")
+    items = check(server, "postgres", expect=1, user="schwach", password=password)
+    assert those(items, "replication", ("failed",))
+    assert those(items, "read|select|privilege|right|pg_read_all_data", ("failed", "warning"))
+
+
+def test_config_files_outside_the_data_folder(new_server, check, work):
+    server = new_server(start=False)
+    outside = os.path.join(work, "etc")
+    os.mkdir(outside, 0o755)
+    os.rename(os.path.join(server.data, "pg_hba.conf"), os.path.join(outside, "pg_hba.conf"))
+    server.settings["hba_file"] = os.path.join(outside, "pg_hba.conf")
+    server.start()
+    plant.make_roles(server)
+    assert those(check(server, "postgres"), "hba|outside|config")
+
+
+def test_tables_that_need_to_be_known_about(pg, check, database):
+    pg.sql("ALTER TABLE users ENABLE ROW LEVEL SECURITY", database)
+    items = check(pg, database)
+    assert those(items, "unlogged")
+    assert those(items, "row.?level|rls")
+    assert those(items, "large objects|tablespace", ("ok", "note", "warning"))
+
+
+def test_too_old_client_programs(bs, configure, work):
+    folder = os.path.join(work, "alt")
+    os.mkdir(folder)
+    for name in ("pg_dump", "pg_dumpall", "pg_restore"):
+        path = os.path.join(folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\necho '{name} (PostgreSQL) 9.6.24'\n")
+        os.chmod(path, 0o755)
+    items = bs.json("check", "-c", configure(source_more=f", bin_dir: {folder}"),
+                    expect=1)["checks"]
+    assert those(items, "pg_dump", ("failed",))
+
+
+def test_a_server_that_is_down(bs, new_server, check, password_file):
+    server = new_server()
+    server.stop()
+    result = bs.run("check", server.url(), "--password-file", password_file, expect=1)
+    assert "Connection refused" in result.text
+
+
+def test_everything_of_a_config(bs, configure, store):
+    path = configure()
+    bs.ok("run", "pg-daily", "-c", path)
+    items = bs.json("check", "-c", path, expect=(0, 1, 3))["checks"]
+    subjects = {item["subject"] for item in items}
+    assert any("postgresql" in subject for subject in subjects)
+    assert any("store" in subject for subject in subjects)
+    assert store.temporary() == []
+    before = store.snapshot()
+    bs.run("check", "-c", path, expect=(0, 1, 3))
+    assert store.snapshot() == before, "a check leaves nothing in the store"
+
+
+def test_nagios(bs, configure, new_server):
+    path = configure()
+    result = bs.run("check", "--nagios", "-c", path, expect=(0, 1, 2))
+    assert len(result.out.strip().split("\n")) == 1
+    assert re.match(r"BLACKSTART (OK|WARNING|CRITICAL)", result.out)
+    server = new_server()
+    server.stop()
+    result = bs.run("check", "--nagios", "-c", configure(server=server), expect=2)
+    assert result.out.startswith("BLACKSTART CRITICAL")
+
+
+# --- check --sql --------------------------------------------------------------------------------------
+
+def test_the_statements_make_a_role_that_can_do_both(bs, configure, new_server, store, work):
+    """As printed, run by the superuser; then that role makes both backups, and has no more."""
+    server = new_server()
+    server.sql("CREATE DATABASE webscada")
+    plant.fill(server, "webscada", step=100)
+    # What a least-privileged role cannot read is another test's subject.
+    server.sql("SELECT lo_unlink(content) FROM documents; DELETE FROM documents", "webscada")
+    path = configure(server=server, user="sicherung")
+    sql = bs.ok("check", "postgresql", "--sql", "-c", path).out
+    assert "sicherung" in sql and "SUPERUSER" not in sql.replace("NOSUPERUSER", "")
+    script = os.path.join(work, "setup.sql")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(sql)
+    os.chmod(script, 0o644)
+    server.tool(client(server, "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-h", server.root, "-p",
+                str(server.port), "-U", "postgres", "-d", "webscada", "-f", script)
+    server.sql(f"ALTER ROLE sicherung PASSWORD '{ADMIN_PASSWORD}'")
+    assert server.value("SELECT NOT rolsuper AND rolcanlogin FROM pg_roles WHERE "
+                        "rolname = 'sicherung'")
+    bs.run("run", "pg-daily", "pg-base", "-c", path, expect=(0, 3))
+    assert len(store.backups()) == 2
+    assert store.backups("dump")[0].tables() == plant.counts(server, "webscada")
+    store.assert_sound()
+    bs.run("check", "-c", path, expect=(0, 3))
+    # And the statements may be run again.
+    server.tool(client(server, "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-h", server.root, "-p",
+                str(server.port), "-U", "postgres", "-d", "webscada", "-f", script)
+
+
+def client(server, name):
+    """psql may lie in another folder than the server."""
+    from postgres import peer
+    path = os.path.join(server.bin, name)
+    return path if os.path.exists(path) else os.path.join(peer("client"), name)
+
+
+def test_the_statements_quote_hard_names(bs, pg, work):
+    sql = bs.ok("check", pg.url(plant.ODD_DATABASE, plant.ODD_ROLE), "--sql").out
+    assert quoted(plant.ODD_ROLE) in sql
+
+
+def test_json_of_a_failed_check_is_one_object(bs, new_server, password_file):
+    server = new_server()
+    server.stop()
+    result = bs.run("check", server.url(), "--password-file", password_file, "--json", expect=1)
+    assert json.loads(result.out)["schema"]
