@@ -239,7 +239,8 @@ make_backup(struct making *making, struct err *err)
 	making->draft = manifest_new();
 	fill_draft(making);
 	/* The manifest is last: until its name exists, the backup does not. */
-	if (make_parts(making, err) < 0 || stop_check(err) < 0 || write_manifest(making, err) < 0) {
+	if (make_parts(making, err) < 0 || stop_check(err) < 0 ||
+	    intake_commit(&making->intake, err) < 0 || write_manifest(making, err) < 0) {
 		intake_abandon(&making->intake);
 		return -1;
 	}

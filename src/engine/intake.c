@@ -45,7 +45,6 @@ write_down(struct part_sink *part)
 	file->compression = xstrdup(part->is_compressed ? "zstd" : "none");
 	for (size_t i = 0; i < part->digest->block_crc32c.count; i++)
 		vec_push(&file->block_crc32c, part->digest->block_crc32c.items[i]);
-	vec_push(&intake->finished, xstrdup(part->object_name));
 }
 
 static int
@@ -67,6 +66,63 @@ part_free(struct sink *sink)
 
 	free(part->object_name);
 	free(part);
+}
+
+/* The link before the store: at its finish the store's sink is set aside, or finished at once. */
+struct hold_sink {
+	struct sink base;
+	struct engine_intake *intake;
+	char *object_name;
+};
+
+static int
+hold_write(struct sink *sink, const void *data, size_t size, struct err *err)
+{
+	return sink_write(sink->next, data, size, err);
+}
+
+static int
+hold_finish(struct sink *sink, struct err *err)
+{
+	struct hold_sink *hold = (struct hold_sink *)sink;
+	struct engine_intake *intake = hold->intake;
+
+	if (intake->held.count < INTAKE_HELD_MAX) {
+		vec_push(&intake->held, ((struct held_part){
+		    .sink = TAKE(sink->next), .object_name = TAKE(hold->object_name) }));
+		return 0;
+	}
+	if (sink_finish(sink->next, err) < 0)
+		return -1;
+	vec_push(&intake->finished, TAKE(hold->object_name));
+
+	return 0;
+}
+
+static void
+hold_free(struct sink *sink)
+{
+	struct hold_sink *hold = (struct hold_sink *)sink;
+
+	free(hold->object_name);
+	free(hold);
+}
+
+static const struct sink_ops hold_ops = {
+	.name = "hold", .write = hold_write, .finish = hold_finish, .free = hold_free,
+};
+
+static struct sink *
+hold_sink_new(struct engine_intake *intake, struct sink *next, const char *object_name)
+{
+	struct hold_sink *hold = xcalloc(1, sizeof(*hold));
+
+	hold->base.ops = &hold_ops;
+	hold->base.next = next;
+	hold->intake = intake;
+	hold->object_name = xstrdup(object_name);
+
+	return &hold->base;
 }
 
 static const struct sink_ops part_ops = {
@@ -95,6 +151,7 @@ open_part(struct intake *base, const struct part *request, struct err *err)
 	part->base.next = store_put(intake->engine->store, part->object_name, intake->run_id, err);
 	if (part->base.next == NULL)
 		return NULL;
+	part->base.next = hold_sink_new(intake, part->base.next, part->object_name);
 	part->base.next = digest_sink_new(part->base.next, part->digest);
 	if (is_compressed) {
 		const struct zstd_options options = {
@@ -119,6 +176,21 @@ intake_init(struct engine_intake *intake)
 	intake->base.open = open_part;
 }
 
+int
+intake_commit(struct engine_intake *intake, struct err *err)
+{
+	for (size_t i = 0; i < intake->held.count; i++) {
+		struct held_part *held = &intake->held.items[i];
+
+		if (sink_finish(held->sink, err) < 0)
+			return err_wrap(err, "cannot store '%s'", held->object_name);
+		vec_push(&intake->finished, TAKE(held->object_name));
+		sink_free(TAKE(held->sink));
+	}
+
+	return 0;
+}
+
 void
 intake_abandon(struct engine_intake *intake)
 {
@@ -136,6 +208,11 @@ intake_done(struct engine_intake *intake)
 	for (size_t i = 0; i < intake->finished.count; i++)
 		free(intake->finished.items[i]);
 	vec_done(&intake->finished);
+	for (size_t i = 0; i < intake->held.count; i++) {
+		sink_free(intake->held.items[i].sink);
+		free(intake->held.items[i].object_name);
+	}
+	vec_done(&intake->held);
 	for (size_t i = 0; i < intake->digests.count; i++) {
 		digest_done(intake->digests.items[i]);
 		free(intake->digests.items[i]);

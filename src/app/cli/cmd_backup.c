@@ -25,12 +25,15 @@ static void
 say_outcome(struct cli *cli, const struct backup_outcome *outcome)
 {
 	char content[32], stored[32], took[CLOCK_TEXT_SIZE];
+	bool is_compressed = outcome->content_bytes != outcome->stored_bytes;
 
 	out_line("%s backup %s", outcome->warnings_count > 0 ? "done with warnings:" : "done:",
 	    outcome->id);
 	out_line("  in       %s/%s", cli->wire.engine.store->location, outcome->folder);
-	out_line("  size     %s stored, %s read, in %s", format_bytes(outcome->stored_bytes, stored),
-	    format_bytes(outcome->content_bytes, content),
+	out_line("  size     %s%s%s%s, in %s", format_bytes(outcome->stored_bytes, stored),
+	    is_compressed ? " (" : "",
+	    is_compressed ? format_bytes(outcome->content_bytes, content) : "",
+	    is_compressed ? " before compression)" : "",
 	    clock_format_duration(outcome->duration_us, took));
 }
 
