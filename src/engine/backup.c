@@ -84,7 +84,7 @@ check_identity(struct engine *engine, const char *source, const struct source_id
 	    source, who->identity, engine->store->location, known);
 
 	return err_hint(err,
-	    "If the system was rebuilt on purpose, type 'blackstart source adopt %s'; otherwise check host and port.",
+	    "If it was rebuilt on purpose, type 'blackstart source adopt %s' (without a config file, with the URL and --store); otherwise check host and port.",
 	    source);
 }
 

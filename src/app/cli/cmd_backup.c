@@ -71,7 +71,7 @@ cmd_backup(struct cli *cli, struct err *err)
 		.name = job_name,
 		.kind = kind,
 		.format = args_text(cli->args, "format"),
-		.compression_level = DEFAULT_COMPRESSION,
+		.compression_level = (int)args_number(cli->args, "compression", DEFAULT_COMPRESSION),
 		.rate_limit_bytes_per_s = args_size_bytes(cli->args, "rate", 0),
 		.parallel = args_number(cli->args, "parallel", 0),
 		.progress = &cli->progress,

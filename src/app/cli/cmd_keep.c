@@ -182,11 +182,14 @@ static int
 cmd_source_adopt(struct cli *cli, struct err *err)
 {
 	SCOPED(freep) char *identity = NULL;
+	const char *name = args_word(cli->args, 0);
+	const char *url = args_word(cli->args, 1);
 	struct source *source;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_WRITE, err) < 0)
 		return -1;
-	source = wire_source(&cli->wire, args_word(cli->args, 0), err);
+	source = url != NULL ? wire_source_url(&cli->wire, cli->args, url, name, err)
+	                     : wire_source(&cli->wire, name, err);
 	if (source == NULL || backup_adopt_identity(&cli->wire.engine, source, &identity, err) < 0)
 		return -1;
 	if (cli->is_json)
