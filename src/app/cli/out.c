@@ -131,7 +131,7 @@ out_json(struct json_t *root, const char *schema, struct err *err)
 	int result;
 
 	(void)json_object_set_new(whole, "schema", json_string(schema));
-	(void)json_object_update(whole, root);
+	(void)json_object_update_missing(whole, root);
 	json_decref(root);
 	result = json_dumpf(whole, stdout, JSON_INDENT(2));
 	json_decref(whole);
