@@ -227,16 +227,23 @@ clock_parse(const char *text, struct wall_time *ret_time, struct err *err)
 {
 	const char *at = text;
 	struct civil c = { .hour = 0 };
+	struct civil utc = { .year = 0 };
+	int64_t unix_s = 0;
 	int us = 0;
 	int offset_s = 0;
 	bool is_read = read_date(&at, &c) && read_char(&at, "Tt ") && read_time(&at, &c, &us) &&
 	    read_offset(&at, &offset_s) && *at == '\0';
 
-	if (!is_read || !civil_is_valid(&c)) {
+	if (is_read && civil_is_valid(&c)) {
+		unix_s = civil_to_unix_s(&c) - offset_s;
+		utc = civil_from_unix_s(unix_s);
+	}
+	/* The offset may lead out of the years that can be written again. */
+	if (!civil_is_valid(&utc)) {
 		(void)err_set(err, ERR_DATA, "'%.60s' is not an RFC 3339 time", text);
 		return err_hint(err, "Write it like 2025-11-25T02:00:00Z or 2025-11-25 03:00:00+01:00.");
 	}
-	ret_time->us = (civil_to_unix_s(&c) - offset_s) * US_PER_S + us;
+	ret_time->us = unix_s * US_PER_S + us;
 
 	return 0;
 }

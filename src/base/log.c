@@ -54,6 +54,9 @@ add_visible(struct str *line, const char *text)
 static void
 write_line(int fd, struct str *line)
 {
+	/* A line that was too long ends too, or the next one would be a part of it. */
+	if (str_is_full(line))
+		str_cut(line, LOG_LINE_MAX - 1);
 	str_add_char(line, '\n');
 	if (write(fd, str_text(line), line->size) < 0) {
 		/* There is nowhere left to say so. */

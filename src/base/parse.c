@@ -49,11 +49,13 @@ parse_i64(const char *text, int64_t min, int64_t max, int64_t *ret_value, struct
 	bool is_negative = text[0] == '-';
 	const char *at = text + (is_negative ? 1 : 0);
 	uint64_t size;
+	uint64_t size_max = (uint64_t)INT64_MAX + (is_negative ? 1 : 0);
 	int64_t value;
 
-	if (!read_u64(&at, &size) || *at != '\0' || size > (uint64_t)INT64_MAX)
+	if (!read_u64(&at, &size) || *at != '\0' || size > size_max)
 		return err_set(err, ERR_USAGE, "'%.60s' is not a whole number", text);
-	value = is_negative ? -(int64_t)size : (int64_t)size;
+	/* The smallest number has no positive counterpart: it is reached by way of the next one. */
+	value = !is_negative ? (int64_t)size : size == 0 ? 0 : -(int64_t)(size - 1) - 1;
 	if (value < min || value > max)
 		return err_set(err, ERR_USAGE, "%.60s is not in the range %lld to %lld", text,
 		    (long long)min, (long long)max);
@@ -94,8 +96,8 @@ parse_hex_u64(const char *text, size_t digits_max, uint64_t *ret_value, struct e
 	uint64_t value = 0;
 
 	if (size == 0 || size > digits_max || size > 16)
-		return err_set(err, ERR_DATA, "'%.60s' is not a hexadecimal number of 1 to %zu digits",
-		    text, digits_max);
+		return err_set(err, ERR_DATA,
+		    "'%.60s' is not a hexadecimal number of 1 to %zu digits", text, digits_max);
 	for (size_t i = 0; i < size; i++) {
 		int digit = hex_digit(text[i]);
 
@@ -171,10 +173,20 @@ parse_size_bytes(const char *text, uint64_t *ret_bytes, struct err *err)
 {
 	static const struct unit units[] = {
 		{ "B", 1 },
-		{ "kB", 1000 }, { "KB", 1000 }, { "K", 1024 }, { "k", 1024 }, { "KiB", 1024 },
-		{ "MB", 1000000 }, { "M", 1 << 20 }, { "MiB", 1 << 20 },
-		{ "GB", 1000000000 }, { "G", 1 << 30 }, { "GiB", 1 << 30 },
-		{ "TB", 1000000000000 }, { "T", UINT64_C(1) << 40 }, { "TiB", UINT64_C(1) << 40 },
+		{ "kB", 1000 },
+		{ "KB", 1000 },
+		{ "K", 1024 },
+		{ "k", 1024 },
+		{ "KiB", 1024 },
+		{ "MB", 1000000 },
+		{ "M", 1 << 20 },
+		{ "MiB", 1 << 20 },
+		{ "GB", 1000000000 },
+		{ "G", 1 << 30 },
+		{ "GiB", 1 << 30 },
+		{ "TB", 1000000000000 },
+		{ "T", UINT64_C(1) << 40 },
+		{ "TiB", UINT64_C(1) << 40 },
 	};
 	const char *at = text;
 	uint64_t whole, thousandths, factor, bytes;
@@ -199,9 +211,15 @@ int
 parse_duration_us(const char *text, int64_t *ret_us, struct err *err)
 {
 	static const struct unit units[] = {
-		{ "ms", 1000 }, { "s", 1000000 }, { "sec", 1000000 }, { "m", 60000000 },
-		{ "min", 60000000 }, { "h", UINT64_C(3600000000) }, { "d", UINT64_C(86400000000) },
-		{ "w", UINT64_C(604800000000) }, { "y", UINT64_C(31557600000000) },
+		{ "ms", 1000 },
+		{ "s", 1000000 },
+		{ "sec", 1000000 },
+		{ "m", 60000000 },
+		{ "min", 60000000 },
+		{ "h", UINT64_C(3600000000) },
+		{ "d", UINT64_C(86400000000) },
+		{ "w", UINT64_C(604800000000) },
+		{ "y", UINT64_C(31557600000000) },
 	};
 	const char *at = text;
 	uint64_t total = 0;
@@ -212,7 +230,8 @@ parse_duration_us(const char *text, int64_t *ret_us, struct err *err)
 		if (!read_u64(&at, &value) ||
 		    (factor = read_unit(&at, units, ARRAY_SIZE(units))) == 0) {
 			(void)err_set(err, ERR_USAGE, "'%.60s' is not a duration", text);
-			return err_hint(err, "Write a number and a unit: ms, s, min, h, d, w or y, like 30d or 1h30min.");
+			return err_hint(err,
+			    "Write a number and a unit: ms, s, min, h, d, w or y, like 30d or 1h30min.");
 		}
 		if (!mem_mul(value, factor, &value) || !mem_add(total, value, &total) ||
 		    total > (uint64_t)INT64_MAX)
@@ -230,7 +249,8 @@ parse_percent(const char *text, unsigned *ret_percent, struct err *err)
 	uint64_t value;
 
 	if (!read_u64(&at, &value) || value > 100 || (strcmp(at, "") != 0 && strcmp(at, "%") != 0))
-		return err_set(err, ERR_USAGE, "'%.60s' is not a percentage from 0%% to 100%%", text);
+		return err_set(err, ERR_USAGE, "'%.60s' is not a percentage from 0%% to 100%%",
+		    text);
 	*ret_percent = (unsigned)value;
 
 	return 0;
@@ -240,7 +260,8 @@ int
 parse_hex_bytes(const char *text, uint8_t *ret_data, size_t size, struct err *err)
 {
 	if (strlen(text) != size * 2)
-		return err_set(err, ERR_DATA, "'%.80s' is not %zu hexadecimal digits", text, size * 2);
+		return err_set(err, ERR_DATA, "'%.80s' is not %zu hexadecimal digits", text,
+		    size * 2);
 	for (size_t i = 0; i < size; i++) {
 		int high = hex_digit(text[2 * i]);
 		int low = hex_digit(text[2 * i + 1]);
