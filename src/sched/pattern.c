@@ -219,7 +219,8 @@ pattern_parse_at(const char *text, struct pattern *ret_pattern, struct err *err)
 		skip_blanks(&at);
 	}
 	is_read = is_read && read_value(&at, &hour, &hours) && *at == ':' &&
-	    isdigit((unsigned char)at[1]) && isdigit((unsigned char)at[2]);
+	    isdigit((unsigned char)at[1]) && isdigit((unsigned char)at[2]) &&
+	    !isdigit((unsigned char)at[3]);
 	at += is_read ? 1 : 0;
 	is_read = is_read && read_value(&at, &fields[0], &minutes);
 	if (is_read)
