@@ -215,7 +215,8 @@ send_batch(struct count *count, struct err *err)
 		pages += table->pages;
 		asked++;
 	}
-	str_add(&sql, "; RELEASE blackstart");
+	/* Rolled back so that locks are held for one batch only. */
+	str_add(&sql, "; ROLLBACK TO blackstart; RELEASE blackstart");
 	count->next = at;
 	count->is_waiting = asked > 0;
 	if (asked > 0 && PQsendQuery(count->conn, str_text(&sql)) == 0)

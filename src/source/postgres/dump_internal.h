@@ -14,6 +14,7 @@
 #include "base/scope.h"
 #include "source/postgres/count_internal.h"
 #include "source/postgres/postgres_internal.h"
+#include "source/postgres/spool_internal.h"
 
 struct backup_request;
 struct backup_view;
@@ -39,6 +40,12 @@ struct dump_session {
 int dump_session_open(struct dump_session *session, const struct postgres *pg, const char *database,
     struct err *err) MUST_CHECK;
 void dump_session_done(struct dump_session *session);
+
+/*
+ * Schema, name and last value of the sequences whose value is compared, sorted bytewise.
+ * Sequences stand outside transactions: the value now is the least that the dump will have.
+ */
+extern const char dump_sequences_sql[];
 
 /* ---- dump_count.c: counting while pg_dump runs ---------------------------------------------- */
 
@@ -124,7 +131,13 @@ struct dump_archive {
 	const struct backup_view *view;
 	const struct manifest_file *file; /* of a custom archive */
 	char *path;                       /* NULL: must be streamed */
+	struct spool spool;               /* of a copied folder */
 };
+/* So that dump_archive_done is safe before, and after a failed, dump_archive_open. */
+#define DUMP_ARCHIVE_INIT                                                                          \
+	{                                                                                          \
+		.spool = {.lock_fd = -1 }                                                          \
+	}
 int dump_archive_open(struct dump_archive *archive, const struct backup_view *view,
     const struct dump_database *database, const char *work_dir, struct err *err) MUST_CHECK;
 void dump_archive_done(struct dump_archive *archive);
@@ -132,6 +145,10 @@ void dump_archive_done(struct dump_archive *archive);
 /* pg_restore that reads archives of this manifest. */
 int dump_find_pg_restore(const struct postgres *pg, const struct manifest *manifest,
     struct pg_program *ret_program, struct err *err) MUST_CHECK;
+
+/* Push a custom archive into the stdin of a pg_restore; tool_run must follow. */
+int dump_archive_feed(const struct dump_archive *archive, struct process *process, struct err *err)
+    MUST_CHECK;
 
 /* Read it to its last byte with pg_restore, to nowhere. */
 int dump_archive_read(const struct dump_archive *archive, const struct pg_program *pg_restore,
@@ -157,6 +174,10 @@ int dump_load(const struct dump_archive *archive, const struct dump_load *load, 
  */
 int dump_create_database(PGconn *conn, const struct dump_database *like, const char *name,
     char **ret_note, struct err *err) MUST_CHECK;
+
+/* Does the server have every tablespace that tables of the dump are in. */
+int dump_has_tablespaces(PGconn *conn, const struct dump_database *database, bool *ret_has,
+    struct err *err) MUST_CHECK;
 
 /* ERR_UNSUPPORTED, with the package, for an extension of the dump that the server cannot make. */
 int dump_check_extensions(PGconn *conn, const struct dump_database *database, struct err *err)
@@ -198,5 +219,10 @@ int dump_compare(PGconn *conn, const struct dump_database *database, struct dump
 int dump_comparison_verdict(const struct dump_comparison *comparison, const char *database,
     struct err *err) MUST_CHECK;
 void dump_comparison_done(struct dump_comparison *comparison);
+
+/* ---- dump_structure.c --------------------------------------------------------------------------- */
+
+/* Indexes and tables of a scratch database with amcheck, where the server has it. */
+int dump_check_structure(PGconn *conn, struct verify_report *report, struct err *err) MUST_CHECK;
 
 #endif

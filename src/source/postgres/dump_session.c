@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "base/str.h"
 #include "source/postgres/dump_internal.h"
+#include "source/postgres/traits_internal.h"
 
 enum {
 	SEQUENCES_MAX = 20000, /* values of more sequences than this would fill the manifest */
@@ -67,7 +68,7 @@ add_facts_sql(struct str *sql, int version)
 {
 	str_add(sql,
 	    "SELECT pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, "
-	    "d.datctype AS ctype, pg_get_userbyid(d.datdba) AS owner, "
+	    "d.datctype AS ctype, "
 	    "pg_database_size(d.oid) AS bytes, ");
 	if (version >= 150000)
 		str_add(sql,
@@ -87,76 +88,47 @@ add_facts_sql(struct str *sql, int version)
 	    " AS sequences, "
 	    "(SELECT count(s.subname) FROM pg_subscription s WHERE s.subdbid = d.oid) "
 	    " AS subscriptions, "
-	    "nullif(d.datconnlimit, -1)::bigint AS connection_limit "
+	    "(SELECT t.spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace "
+	    " AND t.spcname <> 'pg_default') AS tablespace "
 	    "FROM pg_database d WHERE d.datname = current_database()");
 }
 
-/* Rows of texts as an array of arrays. */
-static int
-set_rows(struct dump_session *session, const char *field, const char *sql, struct err *err)
-{
-	SCOPED(pg_result_freep) PGresult *result = pg_query(session->conn, sql, err);
-	json_t *rows;
-
-	if (result == NULL)
-		return -1;
-	rows = json_array();
-	for (int row = 0; row < PQntuples(result); row++) {
-		json_t *fields = json_array();
-
-		for (int column = 0; column < PQnfields(result); column++) {
-			json_t *value = PQgetisnull(result, row, column)
-			    ? json_null()
-			    : json_text(PQgetvalue(result, row, column));
-
-			(void)json_array_append_new(fields, value);
-		}
-		(void)json_array_append_new(rows, fields);
-	}
-	(void)json_object_set_new(session->facts, field, rows);
-
-	return 0;
-}
-
 /*
- * Sequences stand outside transactions: the value now is the least that the dump will have.  One
- * that cycles or counts down is left out, because the rule does not hold for it.
+ * One that cycles or counts down is left out, because the rule does not hold for it, and one of
+ * an extension, because its value is not dumped.
  */
-static const char
-    sequences_sql[] = "SELECT schemaname, sequencename, last_value::text FROM pg_sequences "
-		      "WHERE last_value IS NOT NULL AND increment_by > 0 AND NOT cycle "
-		      " AND schemaname NOT LIKE 'pg\\_%' "
-		      "ORDER BY schemaname COLLATE \"C\", sequencename COLLATE \"C\"";
-
-/* What "ALTER DATABASE SET" and GRANT have given to the database itself: a restore beside it has
- * another name, so that neither is in the archive. */
-static const char settings_sql[] =
-    "SELECT CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole) END, unnest(s.setconfig) "
-    "FROM pg_db_role_setting s "
-    "WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())";
-
-static const char grants_sql[] =
-    "SELECT CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) END, a.privilege_type, "
-    " a.is_grantable::text "
-    "FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = current_database() "
-    "ORDER BY a.grantee, a.privilege_type";
+const char dump_sequences_sql[] =
+    "SELECT n.nspname, c.relname, v.value::text "
+    "FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace, "
+    "LATERAL (SELECT CASE WHEN has_sequence_privilege(c.oid, 'SELECT,USAGE') "
+    " THEN pg_sequence_last_value(c.oid) END AS value) v "
+    "WHERE c.relpersistence = 'p' AND s.seqincrement > 0 AND NOT s.seqcycle "
+    " AND v.value IS NOT NULL AND n.nspname NOT LIKE 'pg\\_%' "
+    " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass "
+    "  AND d.objid = c.oid AND d.deptype = 'e') "
+    "ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
 
 static int
-set_lists(struct dump_session *session, struct err *err)
+set_lists(struct dump_session *session, const char *database, struct err *err)
 {
 	json_t *sequences = json_object_get(session->facts, "sequences");
 
-	if (set_rows(session, "extensions",
-		"SELECT extname, extversion FROM pg_extension "
-		"ORDER BY extname COLLATE \"C\"",
+	if (traits_set_rows(session->conn, session->facts, "extensions",
+		"SELECT extname, extversion FROM pg_extension ORDER BY extname COLLATE \"C\"",
 		err) < 0 ||
-	    set_rows(session, "settings", settings_sql, err) < 0 ||
-	    set_rows(session, "grants", grants_sql, err) < 0)
+	    traits_set_rows(session->conn, session->facts, "tablespaces",
+		"SELECT DISTINCT t.spcname FROM pg_class c "
+		"JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE t.spcname <> 'pg_global' "
+		"ORDER BY t.spcname",
+		err) < 0 ||
+	    traits_read(session->conn, database, session->facts, err) < 0)
 		return -1;
 	if (json_integer_value(sequences) > SEQUENCES_MAX)
 		return 0;
 
-	return set_rows(session, "sequence_values", sequences_sql, err);
+	return traits_set_rows(session->conn, session->facts, "sequence_values", dump_sequences_sql,
+	    err);
 }
 
 static int
@@ -179,7 +151,7 @@ session_facts(struct dump_session *session, const char *database, struct err *er
 	for (int column = 0; column < PQnfields(result); column++)
 		set_field(session->facts, result, column);
 
-	return set_lists(session, err);
+	return set_lists(session, database, err);
 }
 
 int

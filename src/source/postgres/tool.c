@@ -203,6 +203,8 @@ static const struct known_message known_messages[] = {
 	{ "no pg_hba.conf entry", ERR_AUTH, "Add a line for this role to pg_hba.conf and reload." },
 	{ "out of shared memory", ERR_PEER,
 	    "Raise max_locks_per_transaction on the server: a dump locks every table." },
+	{ "role \"", ERR_PEER,
+	    "If a role is missing, make the backup's roles as well: add --globals." },
 	{ "connection to server", ERR_NET, "Check that the server runs and can be reached." },
 	{ "server closed the connection", ERR_NET, "Look into the server's log, then run again." },
 	{ "terminating connection", ERR_NET, "Look into the server's log, then run again." },
