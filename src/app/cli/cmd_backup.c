@@ -100,8 +100,7 @@ cmd_backup(struct cli *cli, struct err *err)
 		return -1;
 	if (!cli->is_json) {
 		say_outcome(cli, &outcome);
-		out_line("next: blackstart verify latest --level 3 --store %s",
-		    cli->wire.engine.store->location);
+		out_next(cli, "blackstart verify latest --level 3");
 	}
 
 	return outcome.warnings_count > 0 ? EXIT_WARNINGS : EXIT_OK;

@@ -186,6 +186,25 @@ cmd_plan(struct cli *cli, struct err *err)
 
 /* ---- restore and promote ----------------------------------------------------------------------------- */
 
+/* A promotion needs the same server and password as the restore had. */
+static void
+tell_next(const struct cli *cli, const char *next)
+{
+	const char *to = args_text(cli->args, "to");
+	const char *password_file = args_text(cli->args, "password-file");
+	SCOPED(str_done) struct str command = STR_INIT;
+
+	str_add(&command, next);
+	if (str_starts_with(next, "blackstart promote") && to != NULL && url_is(to))
+		str_addf(&command, " --to %s", to);
+	if (str_starts_with(next, "blackstart promote") && password_file != NULL)
+		str_addf(&command, " --password-file %s", password_file);
+	if (str_starts_with(next, "blackstart "))
+		out_next(cli, str_text(&command));
+	else
+		out_line("next: %s", next);
+}
+
 static int
 tell_report(struct cli *cli, const struct restore_report *report, const char *schema,
     struct err *err)
@@ -200,7 +219,7 @@ tell_report(struct cli *cli, const struct restore_report *report, const char *sc
 		for (size_t i = 0; i < report->notes.count; i++)
 			out_line("  %s", report->notes.items[i]);
 		if (report->next != NULL)
-			out_line("next: %s", report->next);
+			tell_next(cli, report->next);
 		return report->warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
 	}
 	root = json_object();

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/cli/args.h"
 #include "app/cli/cli.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -200,6 +201,17 @@ out_ago(struct wall_time time, char *text)
 		(void)snprintf(text, 2 * CLOCK_TEXT_SIZE, "in %s", clock_format_duration(-us, span));
 
 	return text;
+}
+
+void
+out_next(const struct cli *cli, const char *command)
+{
+	const char *store = args_text(cli->args, "store");
+	const char *config = args_text(cli->args, "config");
+
+	out_line("next: %s%s%s%s%s", command, config != NULL ? " -c " : "",
+	    config != NULL ? config : "", store != NULL ? " --store " : "",
+	    store != NULL ? store : "");
 }
 
 const char *

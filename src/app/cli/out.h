@@ -46,6 +46,9 @@ const char *out_ago(struct wall_time time, char *text);
 struct backup_row;
 const char *out_proof(const struct backup_row *row);
 
+/* "next: COMMAND" with the --store or -c that this command was given, so that it can be typed. */
+void out_next(const struct cli *cli, const char *command);
+
 /* The listener for progress: a bar on a terminal, else a line each 30 s or 10 %. */
 void out_progress(const struct progress *progress, void *cli);
 /* End the bar's line, if one is being shown. */
