@@ -198,8 +198,9 @@ test_list(void **state)
 	SCOPED(freep) char *lost = path_join(room->path, "lost+found");
 	SCOPED(freep) char *in_lost = path_join(room->path, "lost+found/x");
 	struct err err = ERR_INIT;
-	SCOPED(sink_freep) struct sink *open = store_put(room->store, "pg/b/open", "run", &err);
+	SCOPED(sink_freep) struct sink *unfinished = store_put(room->store, "pg/b/open", "run", &err);
 
+	assert_non_null(unfinished);
 	put(room, "pg/b/2", "x");
 	put(room, "pg/b-1", "x");
 	put(room, "pg/a", "x");
