@@ -78,7 +78,7 @@ run_begin(struct engine *engine, const struct run_options *options, struct run *
 	run.row.started = clock_wall();
 	run.row.id = backup_id_make(options->job, run.row.started, hex);
 	run.row.job = xstrdup(options->job);
-	run.row.source = xstrdup(options->source);
+	run.row.source = xstrdup(options->source != NULL ? options->source : "");
 	run.row.verb = xstrdup(options->verb);
 	run.row.backup_id = xstrdup(options->backup_id);
 	run.row.state = RUN_RUNNING;
