@@ -47,6 +47,7 @@ int
 prune_finish_pending(struct engine *engine, struct err *err)
 {
 	SCOPED(store_listing_done) struct store_listing listing = { .objects = { .count = 0 } };
+	struct sync_result synced;
 
 	if (store_list(engine->store, RECORD_PRUNE_PREFIX, &listing, err) < 0)
 		return -1;
@@ -63,7 +64,8 @@ prune_finish_pending(struct engine *engine, struct err *err)
 			return -1;
 	}
 
-	return 0;
+	/* The catalog may still list what has just gone. */
+	return listing.objects.count > 0 ? sync_catalog(engine, false, &synced, err) : 0;
 }
 
 /* The objects of one backup: its manifest, its files (not those kept by an earlier one), its records. */
