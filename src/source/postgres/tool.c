@@ -93,6 +93,12 @@ tool_arg(struct tool *tool, const char *format, ...)
 	vec_push(&tool->argv, text);
 }
 
+void
+tool_env(struct tool *tool, const char *assignment)
+{
+	vec_push(&tool->env, xstrdup(assignment));
+}
+
 /* "key='value' " with what a connection string asks to be escaped. */
 static void
 conninfo_add(struct str *to, const char *key, const char *value)

@@ -31,6 +31,7 @@ void tool_init(struct tool *tool, const char *path);
 void tool_done(struct tool *tool);
 
 void tool_arg(struct tool *tool, const char *format, ...) PRINTF_LIKE(2, 3);
+void tool_env(struct tool *tool, const char *assignment); /* "TZ=UTC" */
 
 /* "OPTION=host=... dbname=..." for `server`, and what it needs to log in. */
 int tool_connect(struct tool *tool, const struct postgres *server, const char *option,
