@@ -141,7 +141,7 @@ struct config_job {
 	char *format;                    /* "custom", "directory" */
 	unsigned parallel;               /* 0: by cores */
 	uint64_t rate_limit_bytes_per_s; /* 0: none */
-	unsigned compression;            /* zstd level 1..19 */
+	unsigned compression;            /* zstd level 1..19, 0: stored as it is */
 	int64_t start_deadline_us;       /* 0: half the interval */
 	int64_t max_age_us;              /* 0: twice the interval */
 	struct config_verify verify;

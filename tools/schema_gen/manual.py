@@ -4,13 +4,16 @@ from .roff import bold, escape, head, italic, item
 
 
 def full_stop(text):
-    """A sentence made of a note: first letter large, full stop."""
-    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    """A sentence made of a note: first letter large unless it begins a name, full stop."""
+    first = text.split()[0]
+    begin = text[0] if "/" in first or first.endswith(":") else text[0].upper()
+    return begin + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def examples(rows):
-    return "".join(f".PP\n{escape(full_stop(row['says']))}\n.PP\n.RS 4\n.nf\n"
-                   f"{escape(row['run'])}\n.fi\n.RE\n" for row in rows)
+    """Between other paragraphs; a leading .PP would be one too many behind a heading."""
+    return "".join(f"{escape(full_stop(row['says']))}\n.PP\n.RS 4\n.nf\n"
+                   f"{escape(row['run'])}\n.fi\n.RE\n.PP\n" for row in rows)
 
 
 def option_item(option):
@@ -39,10 +42,9 @@ def command_section(command):
            f".PP\n{usage(command)}\n"]
     out += [item(italic(word["name"]), full_stop(word["doc"])) for word in command.get("words", [])]
     out += [option_item(option) for option in command.get("options", [])]
-    out.append(examples(command["examples"]))
-    if command.get("exits"):
-        codes = ", ".join(str(code) for code in [0, 1, 2] + command["exits"])
-        out.append(f".PP\nExit codes: {codes}, 130.\n")
+    out.append(".PP\n" + examples(command["examples"]))
+    codes = ", ".join(str(code) for code in [0, 1, 2] + command.get("exits", []) + [130])
+    out.append(f"Exit codes: {codes}.\n")
     return "".join(out)
 
 
@@ -51,7 +53,7 @@ def make_program(schema):
     out = [head("BLACKSTART", 1, program["summary"]),
            f".SH SYNOPSIS\n{bold('blackstart')} {italic('VERB')} [{italic('NAME')}] "
            f"[{italic('options')}]\n",
-           ".SH EXAMPLES\n", examples(program["examples"]),
+           ".SH EXAMPLES\n", examples(program["examples"]).removesuffix(".PP\n"),
            ".SH OPTIONS OF EVERY COMMAND\n",
            "Options may stand before or behind the verb. A double dash ends them.\n"]
     out += [option_item(option) for option in program["options"]]

@@ -21,4 +21,4 @@ def item(head, text):
 def head(title, section, summary):
     return (f'.\\" Made from schema/ by tools/schema-gen; do not edit.\n'
             f'.TH {title} {section} "" "blackstart" "blackstart"\n'
-            f".SH NAME\n{escape(title.lower())} \\- {escape(summary)}\n")
+            f".nh\n.ad l\n.SH NAME\n{escape(title.lower())} \\- {escape(summary)}\n")
