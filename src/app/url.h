@@ -12,9 +12,9 @@
 struct err;
 
 struct url {
-	char *type;     /* "postgres" */
-	char *user;     /* NULL: not given */
-	char *host;     /* NULL: not given; a name, an address, or a socket folder ("%2Fvar%2Frun") */
+	char *type; /* "postgres" */
+	char *user; /* NULL: not given */
+	char *host; /* NULL: not given; a name, an address, or a socket folder ("%2Fvar%2Frun") */
 	unsigned port;  /* 0: not given */
 	char *database; /* NULL: not given */
 	char *sslmode;  /* NULL: not given */

@@ -106,8 +106,7 @@ add_source(struct wire *wire, const struct postgres_options *options, struct err
 
 /* The password in `path`, kept until wire_done; NULL path gives NULL. */
 static int
-add_secret(struct wire *wire, const char *path, const struct secret **ret_secret,
-    struct err *err)
+add_secret(struct wire *wire, const char *path, const struct secret **ret_secret, struct err *err)
 {
 	struct secret *secret;
 
@@ -126,8 +125,10 @@ add_secret(struct wire *wire, const char *path, const struct secret **ret_secret
 static struct source *
 open_configured(struct wire *wire, const struct config_source *from, struct err *err)
 {
-	SCOPED(freep) char *password_path =
-	    from->password_file != NULL ? config_secret_path(wire->config, from->password_file) : NULL;
+	SCOPED(freep)
+	char *password_path = from->password_file != NULL
+	    ? config_secret_path(wire->config, from->password_file)
+	    : NULL;
 	struct postgres_options options = {
 		.label = from->name,
 		.host = from->host,
@@ -157,8 +158,11 @@ note_jobs(struct wire *wire)
 		const struct config_source *source = config_find_source(wire->config, job->source);
 
 		if (job->is_supported && source != NULL)
-			vec_push(&wire->known_jobs, ((struct known_job){ .name = job->name,
-			    .source = job->source, .source_type = source->type, .kind = job->kind }));
+			vec_push(&wire->known_jobs,
+			    ((struct known_job){ .name = job->name,
+				.source = job->source,
+				.source_type = source->type,
+				.kind = job->kind }));
 	}
 	wire->engine.jobs = wire->known_jobs.items;
 	wire->engine.jobs_count = wire->known_jobs.count;
@@ -173,7 +177,8 @@ wire_init(struct wire *wire, const struct args *args, struct err *err)
 	*wire = (struct wire){ .config = NULL };
 	wire->engine.drivers = drivers;
 	wire->engine.cores = cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores;
-	wire->engine.scratch_root = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : DEFAULT_SCRATCH_ROOT;
+	wire->engine.scratch_root = getenv("TMPDIR") != NULL ? getenv("TMPDIR")
+							     : DEFAULT_SCRATCH_ROOT;
 	if (path != NULL || args_text(args, "store") == NULL) {
 		if (read_config(wire, path != NULL ? path : CONFIG_DEFAULT_PATH, err) < 0)
 			return -1;
@@ -240,7 +245,7 @@ open_store(struct wire *wire, const struct args *args, enum wire_store_use use, 
 	if (wire->engine.store == NULL)
 		return -1;
 	wire->state_dir = config != NULL ? xstrdup(config->state_dir)
-	                                 : bare_state_dir(wire->engine.store);
+					 : bare_state_dir(wire->engine.store);
 	wire->engine.state_dir = wire->state_dir;
 
 	return 0;
@@ -262,7 +267,8 @@ open_catalog(struct wire *wire, struct err *err)
 		return 0;
 	if (err->kind != ERR_DATA)
 		return -1;
-	log_warning("%s: setting the damaged catalog aside and making it again from the store", err->msg);
+	log_warning("%s: setting the damaged catalog aside and making it again from the store",
+	    err->msg);
 	if (catalog_set_aside(path, &moved, err) < 0)
 		return -1;
 	log_warning("the damaged catalog is kept as '%s'", moved);
@@ -324,8 +330,9 @@ find_open(const struct wire *wire, const char *label)
 struct source *
 wire_source(struct wire *wire, const char *name, struct err *err)
 {
-	const struct config_source *from =
-	    wire->config != NULL ? config_find_source(wire->config, name) : NULL;
+	const struct config_source *from = wire->config != NULL
+	    ? config_find_source(wire->config, name)
+	    : NULL;
 	struct source *source = find_open(wire, name);
 
 	if (source != NULL)
@@ -335,8 +342,8 @@ wire_source(struct wire *wire, const char *name, struct err *err)
 		return NULL;
 	}
 	if (!from->is_supported) {
-		(void)err_set(err, ERR_UNSUPPORTED, "source '%s': this version cannot back up a %s", name,
-		    from->type);
+		(void)err_set(err, ERR_UNSUPPORTED, "source '%s': this version cannot back up a %s",
+		    name, from->type);
 		return NULL;
 	}
 
@@ -344,8 +351,8 @@ wire_source(struct wire *wire, const char *name, struct err *err)
 }
 
 struct source *
-wire_source_url(struct wire *wire, const struct args *args, const char *url_text,
-    const char *label, struct err *err)
+wire_source_url(struct wire *wire, const struct args *args, const char *url_text, const char *label,
+    struct err *err)
 {
 	SCOPED(url_done) struct url url = { .type = NULL };
 	const char *databases[2] = { NULL, NULL };
@@ -367,15 +374,17 @@ wire_source_url(struct wire *wire, const struct args *args, const char *url_text
 struct source *
 wire_source_for(struct wire *wire, const char *name, const char *type, struct err *err)
 {
-	const struct config_source *from =
-	    wire->config != NULL ? config_find_source(wire->config, name) : NULL;
+	const struct config_source *from = wire->config != NULL
+	    ? config_find_source(wire->config, name)
+	    : NULL;
 	const struct postgres_options bare = { .label = name };
 	struct source *open = find_open(wire, name);
 
 	if (open != NULL)
 		return open;
 	if (engine_driver(&wire->engine, type) == NULL) {
-		(void)err_set(err, ERR_UNSUPPORTED, "this version knows no source of type '%s'", type);
+		(void)err_set(err, ERR_UNSUPPORTED, "this version knows no source of type '%s'",
+		    type);
 		return NULL;
 	}
 	if (from != NULL && from->is_supported && str_equals(from->type, type))

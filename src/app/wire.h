@@ -19,9 +19,9 @@ struct secret;
 struct source;
 
 struct wire {
-	struct config *config;     /* NULL: --store alone */
-	struct zone *zone;         /* owned when there is no config */
-	struct engine engine;      /* engine.store NULL until wire_open_store */
+	struct config *config; /* NULL: --store alone */
+	struct zone *zone;     /* owned when there is no config */
+	struct engine engine;  /* engine.store NULL until wire_open_store */
 	char *state_dir;
 	VEC(struct source *) sources;
 	VEC(struct secret *) secrets;

@@ -53,8 +53,8 @@ days_from_civil(int64_t year, int month, int day)
 int64_t
 civil_to_unix_s(const struct civil *civil)
 {
-	return days_from_civil(civil->year, civil->month, civil->day) * 86400 +
-	    civil->hour * 3600 + civil->minute * 60 + civil->second;
+	return days_from_civil(civil->year, civil->month, civil->day) * 86400 + civil->hour * 3600 +
+	    civil->minute * 60 + civil->second;
 }
 
 struct civil
@@ -72,7 +72,8 @@ civil_from_unix_s(int64_t unix_s)
 	days += 719468;
 	era = (days >= 0 ? days : days - 146096) / 146097;
 	day_of_era = days - era * 146097;
-	year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) /
+	    365;
 	day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	month_index = (5 * day_of_year + 2) / 153;
 
@@ -120,8 +121,8 @@ clock_format(struct wall_time time, char *text)
 	int64_t unix_s = floor_to_s(time);
 	struct civil c = civil_from_unix_s(unix_s);
 
-	(void)snprintf(text, CLOCK_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", c.year, c.month,
-	    c.day, c.hour, c.minute, c.second, (int)(time.us - unix_s * US_PER_S));
+	(void)snprintf(text, CLOCK_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", c.year,
+	    c.month, c.day, c.hour, c.minute, c.second, (int)(time.us - unix_s * US_PER_S));
 
 	return text;
 }
@@ -131,8 +132,8 @@ clock_format_compact(struct wall_time time, char *text)
 {
 	struct civil c = civil_from_unix_s(floor_to_s(time));
 
-	(void)snprintf(text, CLOCK_TEXT_SIZE, "%04d-%02d-%02dT%02d%02d%02dZ", c.year, c.month, c.day,
-	    c.hour, c.minute, c.second);
+	(void)snprintf(text, CLOCK_TEXT_SIZE, "%04d-%02d-%02dT%02d%02d%02dZ", c.year, c.month,
+	    c.day, c.hour, c.minute, c.second);
 
 	return text;
 }
@@ -210,16 +211,16 @@ read_offset(const char **cursor, int *ret_offset_s)
 static bool
 read_date(const char **at, struct civil *c)
 {
-	return read_digits(at, 4, &c->year) && read_char(at, "-") && read_digits(at, 2, &c->month) &&
-	    read_char(at, "-") && read_digits(at, 2, &c->day);
+	return read_digits(at, 4, &c->year) && read_char(at, "-") &&
+	    read_digits(at, 2, &c->month) && read_char(at, "-") && read_digits(at, 2, &c->day);
 }
 
 static bool
 read_time(const char **at, struct civil *c, int *us)
 {
-	return read_digits(at, 2, &c->hour) && read_char(at, ":") && read_digits(at, 2, &c->minute) &&
-	    read_char(at, ":") && read_digits(at, 2, &c->second) &&
-	    (!read_char(at, ".") || read_fraction(at, us));
+	return read_digits(at, 2, &c->hour) && read_char(at, ":") &&
+	    read_digits(at, 2, &c->minute) && read_char(at, ":") &&
+	    read_digits(at, 2, &c->second) && (!read_char(at, ".") || read_fraction(at, us));
 }
 
 int
@@ -241,7 +242,8 @@ clock_parse(const char *text, struct wall_time *ret_time, struct err *err)
 	/* The offset may lead out of the years that can be written again. */
 	if (!civil_is_valid(&utc)) {
 		(void)err_set(err, ERR_DATA, "'%.60s' is not an RFC 3339 time", text);
-		return err_hint(err, "Write it like 2025-11-25T02:00:00Z or 2025-11-25 03:00:00+01:00.");
+		return err_hint(err,
+		    "Write it like 2025-11-25T02:00:00Z or 2025-11-25 03:00:00+01:00.");
 	}
 	ret_time->us = unix_s * US_PER_S + us;
 

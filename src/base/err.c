@@ -35,7 +35,8 @@ err_sys(struct err *err, const char *format, ...)
 	(void)err_set(err, err_kind_of_errno(sys), "%s: %s", text, strerror(sys));
 	err->sys = sys;
 	if (err->kind == ERR_SPACE)
-		return err_hint(err, "Free space there ('blackstart prune' shows what retention would remove), then run again.");
+		return err_hint(err,
+		    "Free space there ('blackstart prune' shows what retention would remove), then run again.");
 
 	return -1;
 }

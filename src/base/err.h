@@ -21,7 +21,10 @@ struct err {
 	char hint[320];     /* one sentence for the operator, or "" */
 };
 
-#define ERR_INIT { .kind = ERR_NONE }
+#define ERR_INIT                                                                                   \
+	{                                                                                          \
+		.kind = ERR_NONE                                                                   \
+	}
 
 /* Set kind and message, clear the hint.  Returns -1, so that callers can `return err_set(...)`. */
 int err_set(struct err *err, enum err_kind kind, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -17,7 +17,7 @@
 void *xmalloc(size_t size) MUST_CHECK;
 void *xcalloc(size_t count, size_t size) MUST_CHECK;
 void *xrealloc(void *data, size_t size) MUST_CHECK;
-char *xstrdup(const char *text) MUST_CHECK;   /* NULL gives NULL */
+char *xstrdup(const char *text) MUST_CHECK; /* NULL gives NULL */
 char *xstrndup(const char *text, size_t size) MUST_CHECK;
 char *xasprintf(const char *format, ...) MUST_CHECK PRINTF_LIKE(1, 2);
 

@@ -13,14 +13,14 @@
 
 struct err;
 
-int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value,
-    struct err *err) MUST_CHECK;
-int parse_i64(const char *text, int64_t min, int64_t max, int64_t *ret_value,
-    struct err *err) MUST_CHECK;
+int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value, struct err *err)
+    MUST_CHECK;
+int parse_i64(const char *text, int64_t min, int64_t max, int64_t *ret_value, struct err *err)
+    MUST_CHECK;
 int parse_unsigned(const char *text, unsigned min, unsigned max, unsigned *ret_value,
     struct err *err) MUST_CHECK;
-int parse_hex_u64(const char *text, size_t digits_max, uint64_t *ret_value,
-    struct err *err) MUST_CHECK;
+int parse_hex_u64(const char *text, size_t digits_max, uint64_t *ret_value, struct err *err)
+    MUST_CHECK;
 
 /* "true"/"false", "yes"/"no", "on"/"off". */
 int parse_bool(const char *text, bool *ret_value, struct err *err) MUST_CHECK;

@@ -12,9 +12,9 @@
 #include "base/clock.h"
 
 struct progress {
-	const char *phase;       /* a loan: "copying", "counting rows", ... or NULL */
+	const char *phase; /* a loan: "copying", "counting rows", ... or NULL */
 	uint64_t done_bytes;
-	uint64_t total_bytes;    /* 0: not known */
+	uint64_t total_bytes; /* 0: not known */
 	struct mono_time began;
 	struct mono_time reported;
 	void (*listener)(const struct progress *progress, void *context); /* NULL: nobody looks */

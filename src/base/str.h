@@ -15,16 +15,22 @@
 
 struct str {
 	char *data;
-	size_t size;     /* without the NUL */
+	size_t size; /* without the NUL */
 	size_t capacity;
-	size_t max;      /* 0 stands for STR_DEFAULT_MAX */
-	bool is_full;    /* something did not fit */
+	size_t max;   /* 0 stands for STR_DEFAULT_MAX */
+	bool is_full; /* something did not fit */
 };
 
 enum { STR_DEFAULT_MAX = 1024 * 1024 };
 
-#define STR_INIT { .data = NULL }
-#define STR_INIT_MAX(max_bytes) { .max = (max_bytes) }
+#define STR_INIT                                                                                   \
+	{                                                                                          \
+		.data = NULL                                                                       \
+	}
+#define STR_INIT_MAX(max_bytes)                                                                    \
+	{                                                                                          \
+		.max = (max_bytes)                                                                 \
+	}
 
 void str_add(struct str *str, const char *text);
 void str_add_bytes(struct str *str, const void *data, size_t size);
@@ -37,7 +43,7 @@ void str_cut(struct str *str, size_t size);
 
 const char *str_text(const struct str *str); /* a loan, "" when empty */
 bool str_is_full(const struct str *str);
-char *str_take(struct str *str);             /* yours to free; the str is empty afterwards */
+char *str_take(struct str *str); /* yours to free; the str is empty afterwards */
 void str_done(struct str *str);
 
 /* Do two texts equal; NULL equals only NULL. */

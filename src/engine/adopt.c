@@ -21,8 +21,7 @@
 #include "stream/sink.h"
 
 static int
-hash_file(struct engine *engine, const char *object_name, struct manifest *draft,
-    struct err *err)
+hash_file(struct engine *engine, const char *object_name, struct manifest *draft, struct err *err)
 {
 	SCOPED(blob_freep) struct blob *blob = store_get(engine->store, object_name, err);
 	SCOPED(sink_freep) struct sink *nowhere = null_sink_new();
@@ -54,7 +53,7 @@ manifest_name_of(const struct engine *engine, const struct backup_row *row,
 	char *name = NULL;
 
 	if (!name_parse_flat(name_base(row->id), &kind->layout, kind->adopts, engine->zone,
-	        &ignored, &place.stem))
+		&ignored, &place.stem))
 		return NULL;
 	name = place_manifest_name(&place);
 	free(place.stem);

@@ -29,7 +29,7 @@ struct making {
 	const struct backup_job *job;
 	struct run run;
 	struct place place;
-	struct sink *marker;     /* never finished: tells a sweep that the folder is unfinished */
+	struct sink *marker; /* never finished: tells a sweep that the folder is unfinished */
 	struct manifest *draft;
 	struct engine_intake intake;
 };
@@ -48,8 +48,8 @@ accept_identity(struct engine *engine, const char *source, const struct source_i
     struct err *err)
 {
 	SCOPED(freep) char *name = source_record_name(source, who->identity);
-	SCOPED(freep) char *text =
-	    source_record_format(source, who->identity, who->version, clock_wall());
+	SCOPED(freep)
+	char *text = source_record_format(source, who->identity, who->version, clock_wall());
 
 	if (store_has(engine->store, name))
 		return 0;
@@ -108,8 +108,8 @@ static int
 is_taken(struct engine *engine, const struct place *place, bool *ret_taken, struct err *err)
 {
 	SCOPED(store_listing_done) struct store_listing listing = { .objects = { .count = 0 } };
-	SCOPED(freep) char *stem =
-	    place->stem != NULL ? xasprintf("%s/%s.", place->folder, place->stem) : NULL;
+	SCOPED(freep)
+	char *stem = place->stem != NULL ? xasprintf("%s/%s.", place->folder, place->stem) : NULL;
 	bool is_found = false;
 
 	if (store_list(engine->store, place->folder, &listing, err) < 0)
@@ -212,8 +212,8 @@ make_parts(struct making *making, struct err *err)
 	};
 	intake_init(&making->intake);
 
-	return job->source->ops->backup(job->source, &request, &making->intake.base,
-	    making->draft, err);
+	return job->source->ops->backup(job->source, &request, &making->intake.base, making->draft,
+	    err);
 }
 
 static int
@@ -276,12 +276,15 @@ report(struct making *making, struct backup_outcome *outcome)
 }
 
 int
-backup_run(struct engine *engine, const struct backup_job *job,
-    struct backup_outcome *ret_outcome, struct err *err)
+backup_run(struct engine *engine, const struct backup_job *job, struct backup_outcome *ret_outcome,
+    struct err *err)
 {
 	SCOPED(making_done) struct making making = { .engine = engine, .job = job };
 	const struct run_options options = {
-		.verb = "backup", .job = job->name, .source = job->source->label, .is_exclusive = true,
+		.verb = "backup",
+		.job = job->name,
+		.source = job->source->label,
+		.is_exclusive = true,
 	};
 	struct backup_outcome outcome = { .id = NULL };
 	struct sync_result synced;

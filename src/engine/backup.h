@@ -17,12 +17,12 @@ struct progress;
 struct source;
 
 struct backup_job {
-	const char *name;                 /* "pg-daily" */
+	const char *name; /* "pg-daily" */
 	struct source *source;
 	const char *kind;
-	const char *subfolder;            /* NULL: the kind's own */
+	const char *subfolder; /* NULL: the kind's own */
 	const char *format;
-	int compression_level;            /* 0: none */
+	int compression_level; /* 0: none */
 	uint64_t rate_limit_bytes_per_s;
 	unsigned parallel;
 	bool is_wal_covered;

@@ -22,7 +22,8 @@ struct part_sink {
 	char *object_name;
 	bool is_compressed;
 	uint64_t content_bytes;
-	struct digest *digest; /* of what is stored; the intake's, it outlives the chain's threads */
+	struct digest
+	    *digest; /* of what is stored; the intake's, it outlives the chain's threads */
 };
 
 static int
@@ -88,8 +89,9 @@ hold_finish(struct sink *sink, struct err *err)
 	struct engine_intake *intake = hold->intake;
 
 	if (intake->held.count < INTAKE_HELD_MAX) {
-		vec_push(&intake->held, ((struct held_part){
-		    .sink = TAKE(sink->next), .object_name = TAKE(hold->object_name) }));
+		vec_push(&intake->held,
+		    ((struct held_part){ .sink = TAKE(sink->next),
+			.object_name = TAKE(hold->object_name) }));
 		return 0;
 	}
 	if (sink_finish(sink->next, err) < 0)
@@ -109,7 +111,10 @@ hold_free(struct sink *sink)
 }
 
 static const struct sink_ops hold_ops = {
-	.name = "hold", .write = hold_write, .finish = hold_finish, .free = hold_free,
+	.name = "hold",
+	.write = hold_write,
+	.finish = hold_finish,
+	.free = hold_free,
 };
 
 static struct sink *
@@ -126,17 +131,19 @@ hold_sink_new(struct engine_intake *intake, struct sink *next, const char *objec
 }
 
 static const struct sink_ops part_ops = {
-	.name = "part", .write = part_write, .finish = part_finish, .free = part_free,
+	.name = "part",
+	.write = part_write,
+	.finish = part_finish,
+	.free = part_free,
 };
 
 static struct sink *
 open_part(struct intake *base, const struct part *request, struct err *err)
 {
 	struct engine_intake *intake = (struct engine_intake *)base;
-	bool is_compressed =
-	    request->compression == PART_COMPRESSED && intake->compression_level > 0;
-	SCOPED(freep) char *name =
-	    xasprintf("%s%s", request->name, is_compressed ? ".zst" : "");
+	bool is_compressed = request->compression == PART_COMPRESSED &&
+	    intake->compression_level > 0;
+	SCOPED(freep) char *name = xasprintf("%s%s", request->name, is_compressed ? ".zst" : "");
 	SCOPED(sink_freep) struct sink *sink = NULL;
 	struct part_sink *part = xcalloc(1, sizeof(*part));
 
@@ -155,17 +162,18 @@ open_part(struct intake *base, const struct part *request, struct err *err)
 	part->base.next = digest_sink_new(part->base.next, part->digest);
 	if (is_compressed) {
 		const struct zstd_options options = {
-			.level = intake->compression_level, .workers = intake->engine->cores,
+			.level = intake->compression_level,
+			.workers = intake->engine->cores,
 		};
 
 		part->base.next = zstd_sink_new(part->base.next, &options, err);
 		if (part->base.next == NULL)
 			return NULL;
 	}
-	part->base.next = meter_sink_new(part->base.next, &(struct meter_options){
-	    .progress = intake->progress,
-	    .rate_limit_bytes_per_s = intake->rate_limit_bytes_per_s,
-	    .ret_bytes = &part->content_bytes });
+	part->base.next = meter_sink_new(part->base.next,
+	    &(struct meter_options){ .progress = intake->progress,
+		.rate_limit_bytes_per_s = intake->rate_limit_bytes_per_s,
+		.ret_bytes = &part->content_bytes });
 
 	return TAKE(sink);
 }
@@ -198,7 +206,8 @@ intake_abandon(struct engine_intake *intake)
 		struct err err = ERR_INIT;
 
 		if (store_remove(intake->engine->store, intake->finished.items[i - 1], &err) < 0)
-			log_warning("cannot remove what a failed run left: %s, continuing", err.msg);
+			log_warning("cannot remove what a failed run left: %s, continuing",
+			    err.msg);
 	}
 }
 

@@ -37,11 +37,11 @@ struct engine_intake {
 	const char *run_id;
 	struct manifest *draft;
 	struct progress *progress;
-	int compression_level;              /* 0: parts are stored as they come */
+	int compression_level; /* 0: parts are stored as they come */
 	uint64_t rate_limit_bytes_per_s;
 	VEC(struct held_part) held;
-	VEC(char *) finished;               /* objects that exist in the store */
-	VEC(struct digest *) digests;       /* one for each part opened */
+	VEC(char *) finished;         /* objects that exist in the store */
+	VEC(struct digest *) digests; /* one for each part opened */
 };
 
 void intake_init(struct engine_intake *intake);

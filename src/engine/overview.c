@@ -97,17 +97,20 @@ judge(struct overview_job *job, struct wall_time now)
 	char limit[CLOCK_TEXT_SIZE];
 
 	if (job->last.id != NULL && (job->last.state == RUN_FAILED || job->last.state == RUN_LOST))
-		say(job, xasprintf("the last run %s: %s",
-		    job->last.state == RUN_LOST ? "was lost" : "failed",
-		    job->last.message != NULL ? job->last.message : "no message"),
+		say(job,
+		    xasprintf("the last run %s: %s",
+			job->last.state == RUN_LOST ? "was lost" : "failed",
+			job->last.message != NULL ? job->last.message : "no message"),
 		    xasprintf("blackstart log %s", job->last.id));
 	if (job->newest.id == NULL && (job->last.id != NULL || job->max_age_us > 0))
-		say(job, xstrdup("there is no good backup"), xasprintf("blackstart run %s", job->job));
+		say(job, xstrdup("there is no good backup"),
+		    xasprintf("blackstart run %s", job->job));
 	if (job->newest.id != NULL && job->max_age_us > 0 &&
 	    now.us - job->newest.consistent_at.us > job->max_age_us)
-		say(job, xasprintf("the last good backup is %s old, the limit is %s",
-		    clock_format_duration(now.us - job->newest.consistent_at.us, age),
-		    clock_format_duration(job->max_age_us, limit)),
+		say(job,
+		    xasprintf("the last good backup is %s old, the limit is %s",
+			clock_format_duration(now.us - job->newest.consistent_at.us, age),
+			clock_format_duration(job->max_age_us, limit)),
 		    xasprintf("blackstart run %s", job->job));
 	if (job->newest.id != NULL && job->newest.warnings_count > 0)
 		say(job, xstrdup("the newest backup has warnings"),

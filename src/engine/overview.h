@@ -22,25 +22,25 @@ struct overview_expectation {
 	const char *job;
 	const char *source;
 	const char *kind;
-	int64_t max_age_us;          /* 0: no limit */
-	struct wall_time next_run;   /* 0: not known */
+	int64_t max_age_us;        /* 0: no limit */
+	struct wall_time next_run; /* 0: not known */
 };
 
 struct overview_job {
 	char *job;
 	char *source;
 	char *kind;
-	struct run_row last;         /* id NULL: it never ran */
+	struct run_row last; /* id NULL: it never ran */
 	bool is_running;
-	struct backup_row newest;    /* the newest good backup; id NULL: none */
+	struct backup_row newest; /* the newest good backup; id NULL: none */
 	unsigned backups_count;
-	uint64_t stored_bytes;       /* of all its backups */
-	int proved_level;            /* the highest of its backups, -1: none */
+	uint64_t stored_bytes; /* of all its backups */
+	int proved_level;      /* the highest of its backups, -1: none */
 	struct wall_time proved_at;
 	int64_t max_age_us;
 	struct wall_time next_run;
-	char *abnormal;              /* why it needs a look, NULL: well */
-	char *next_command;          /* what to type then */
+	char *abnormal;     /* why it needs a look, NULL: well */
+	char *next_command; /* what to type then */
 };
 
 struct overview {
@@ -53,8 +53,8 @@ struct overview {
 
 /* `now` is the clock, a parameter for tests. */
 int overview_make(struct engine *engine, const struct overview_expectation *expected,
-    size_t expected_count, struct wall_time now, struct overview *ret_overview,
-    struct err *err) MUST_CHECK;
+    size_t expected_count, struct wall_time now, struct overview *ret_overview, struct err *err)
+    MUST_CHECK;
 void overview_done(struct overview *overview);
 
 #endif

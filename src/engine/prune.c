@@ -149,10 +149,14 @@ judge(struct engine *engine, const struct prune_order *order, struct backup_rows
 		const struct backup_row *row = &rows->rows.items[i];
 
 		if (is_judged(row))
-			vec_push(&items, ((struct retention_item){
-			    .id = row->id, .at = row->consistent_at, .is_good = !row->is_damaged,
-			    .is_pinned = row->is_pinned, .is_used = is_in_use(&running, row->id),
-			    .is_window_base = order->is_window_base, .proved_level = row->level }));
+			vec_push(&items,
+			    ((struct retention_item){ .id = row->id,
+				.at = row->consistent_at,
+				.is_good = !row->is_damaged,
+				.is_pinned = row->is_pinned,
+				.is_used = is_in_use(&running, row->id),
+				.is_window_base = order->is_window_base,
+				.proved_level = row->level }));
 	}
 	retention_apply(&order->policy, engine->zone, clock_wall(), items.items, items.count);
 	for (size_t i = 0, j = 0; i < rows->rows.count; i++) {
@@ -228,8 +232,8 @@ prune_for_real(struct engine *engine, const struct prune_order *order,
 }
 
 int
-prune_run(struct engine *engine, const struct prune_order *order,
-    struct prune_outcome *ret_outcome, struct err *err)
+prune_run(struct engine *engine, const struct prune_order *order, struct prune_outcome *ret_outcome,
+    struct err *err)
 {
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
 	struct prune_outcome outcome = { .removed_count = 0 };
@@ -254,7 +258,8 @@ prune_pin(struct engine *engine, const char *backup_id, const char *reason, stru
 
 	if (store_has(engine->store, name)) {
 		(void)err_set(err, ERR_EXISTS, "backup '%s' is pinned already", backup_id);
-		return err_hint(err, "Type 'blackstart unpin %s' first to give another reason.", backup_id);
+		return err_hint(err, "Type 'blackstart unpin %s' first to give another reason.",
+		    backup_id);
 	}
 
 	return store_put_text(engine->store, name, "pin", text, err);

@@ -20,7 +20,7 @@ struct err;
 struct prune_order {
 	const char *job;
 	struct retention_policy policy;
-	bool is_window_base;   /* backups of this job start continuous recovery */
+	bool is_window_base; /* backups of this job start continuous recovery */
 	bool is_dry_run;
 };
 
@@ -48,8 +48,8 @@ int prune_run(struct engine *engine, const struct prune_order *order,
 int prune_finish_pending(struct engine *engine, struct err *err) MUST_CHECK;
 
 /* Keep a backup whatever the policy says, or stop to. */
-int prune_pin(struct engine *engine, const char *backup_id, const char *reason,
-    struct err *err) MUST_CHECK;
+int prune_pin(struct engine *engine, const char *backup_id, const char *reason, struct err *err)
+    MUST_CHECK;
 int prune_unpin(struct engine *engine, const char *backup_id, struct err *err) MUST_CHECK;
 
 #endif

@@ -25,8 +25,10 @@ restore_plan(struct engine *engine, const struct restore_order *order,
 		return -1;
 	}
 	if (order->backup->is_damaged) {
-		vec_push(&plan.warnings, xasprintf("the last verification found this backup damaged: %s",
-		    order->backup->check_message != NULL ? order->backup->check_message : "see its proof"));
+		vec_push(&plan.warnings,
+		    xasprintf("the last verification found this backup damaged: %s",
+			order->backup->check_message != NULL ? order->backup->check_message
+							     : "see its proof"));
 	}
 	*ret_plan = plan;
 
@@ -46,8 +48,8 @@ refuse_obstacles(const struct restore_plan *plan, struct err *err)
 }
 
 static int
-do_restore(struct engine *engine, const struct restore_order *order,
-    struct restore_report *report, struct err *err)
+do_restore(struct engine *engine, const struct restore_order *order, struct restore_report *report,
+    struct err *err)
 {
 	SCOPED(view_done) struct view view = { .engine = NULL };
 	SCOPED(restore_plan_done) struct restore_plan plan = { .what = NULL };
@@ -97,7 +99,9 @@ restore_run(struct engine *engine, const struct restore_order *order,
 {
 	SCOPED(freep) char *job = xasprintf("restore-%s", order->backup->source);
 	const struct run_options options = {
-		.verb = "restore", .job = job, .source = order->backup->source,
+		.verb = "restore",
+		.job = job,
+		.source = order->backup->source,
 		.backup_id = order->backup->id,
 	};
 
@@ -121,12 +125,15 @@ promote_work(struct engine *engine, const void *untyped, struct restore_report *
 }
 
 int
-restore_promote(struct engine *engine, struct source *source,
-    const struct promote_request *request, struct restore_report *ret_report, struct err *err)
+restore_promote(struct engine *engine, struct source *source, const struct promote_request *request,
+    struct restore_report *ret_report, struct err *err)
 {
 	SCOPED(freep) char *job = xasprintf("promote-%s", source->label);
 	const struct run_options options = {
-		.verb = "promote", .job = job, .source = source->label, .is_exclusive = true,
+		.verb = "promote",
+		.job = job,
+		.source = source->label,
+		.is_exclusive = true,
 	};
 	const struct promote_order order = { .source = source, .request = request };
 

@@ -14,7 +14,7 @@ struct err;
 
 struct restore_order {
 	const struct backup_row *backup;
-	struct source *source;           /* the driver, for the target where there is one */
+	struct source *source; /* the driver, for the target where there is one */
 	struct restore_request request;
 };
 
@@ -27,7 +27,7 @@ int restore_run(struct engine *engine, const struct restore_order *order,
     struct restore_report *ret_report, struct err *err) MUST_CHECK;
 
 int restore_promote(struct engine *engine, struct source *source,
-    const struct promote_request *request, struct restore_report *ret_report,
-    struct err *err) MUST_CHECK;
+    const struct promote_request *request, struct restore_report *ret_report, struct err *err)
+    MUST_CHECK;
 
 #endif

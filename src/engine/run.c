@@ -43,7 +43,8 @@ take_locks(const struct engine *engine, const struct run_options *options, struc
 		if (lockfile_take(path, run->row.id, &run->job_lock_fd, err) < 0) {
 			(void)err_wrap(err, "job '%s' is running already", options->job);
 			return err->kind == ERR_BUSY
-			    ? err_hint(err, "Wait for it to end; 'blackstart status' shows how far it is.")
+			    ? err_hint(err,
+				  "Wait for it to end; 'blackstart status' shows how far it is.")
 			    : -1;
 		}
 	}
@@ -69,7 +70,10 @@ run_begin(struct engine *engine, const struct run_options *options, struct run *
     struct err *err)
 {
 	struct run run = {
-		.engine = engine, .lock_fd = -1, .job_lock_fd = -1, .log_fd = -1,
+		.engine = engine,
+		.lock_fd = -1,
+		.job_lock_fd = -1,
+		.log_fd = -1,
 		.began = clock_mono(),
 	};
 	char hex[5];
@@ -125,7 +129,8 @@ run_end(struct run *run, const struct err *failure, unsigned warnings_count,
 		(void)fdatasync(run->log_fd);
 
 	if (catalog_run_update(run->engine->catalog, &run->row, &err) < 0)
-		log_warning("cannot record the end of run '%s': %s, continuing", run->row.id, err.msg);
+		log_warning("cannot record the end of run '%s': %s, continuing", run->row.id,
+		    err.msg);
 	let_go(run);
 }
 
@@ -147,7 +152,8 @@ run_sweep(struct engine *engine, unsigned *ret_count, struct err *err)
 		row->state = RUN_LOST;
 		row->finished = clock_wall();
 		free(row->message);
-		row->message = xstrdup("its process ended without a word (killed, or the machine stopped)");
+		row->message =
+		    xstrdup("its process ended without a word (killed, or the machine stopped)");
 		if (catalog_run_update(engine->catalog, row, err) < 0)
 			return -1;
 		if (row->lock_path != NULL)

@@ -13,7 +13,7 @@ struct engine;
 struct err;
 
 struct run_options {
-	const char *verb;      /* "backup", "verify", "restore", "prune" */
+	const char *verb; /* "backup", "verify", "restore", "prune" */
 	const char *job;
 	const char *source;    /* NULL: none */
 	const char *backup_id; /* what is read, NULL: none yet */

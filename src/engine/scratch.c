@@ -15,7 +15,7 @@
 #include "source/source.h"
 
 #define SCRATCH_PREFIX "blackstart-"
-#define SCRATCH_LOCK   ".lock"
+#define SCRATCH_LOCK ".lock"
 
 enum { SCRATCH_ROOT_MAX_NAMES = 1000 * 1000 };
 
@@ -23,8 +23,8 @@ int
 scratch_dir_make(struct engine *engine, const char *run_id, struct scratch_dir *ret_dir,
     struct err *err)
 {
-	SCOPED(freep) char *path =
-	    xasprintf("%s/" SCRATCH_PREFIX "%s", engine->scratch_root, run_id);
+	SCOPED(freep)
+	char *path = xasprintf("%s/" SCRATCH_PREFIX "%s", engine->scratch_root, run_id);
 	SCOPED(freep) char *lock = path_join(path, SCRATCH_LOCK);
 	int lock_fd;
 

@@ -20,9 +20,9 @@ struct sync {
 	struct engine *engine;
 	struct store_listing listing;
 	struct backup_rows old;
-	VEC(bool) is_seen;               /* per old row */
+	VEC(bool) is_seen; /* per old row */
 	VEC(struct proof_mark) proofs;
-	VEC(char *) pins;                /* backup ids */
+	VEC(char *) pins; /* backup ids */
 	struct sync_result result;
 };
 
@@ -172,7 +172,7 @@ fill_damaged(struct sync *sync, struct backup_row *row, const struct store_objec
 	row->id = xstrdup(object->name);
 	row->job = xstrdup("");
 	row->source = slash != NULL ? xstrndup(object->name, (size_t)(slash - object->name))
-	                            : xstrdup("");
+				    : xstrdup("");
 	row->source_type = xstrdup("");
 	row->kind = xstrdup("unreadable");
 	row->identity = xstrdup("");
@@ -204,7 +204,8 @@ static bool
 is_same_object(const struct backup_row *old, const struct store_object *object)
 {
 	return old != NULL && old->manifest_bytes == object->bytes &&
-	    old->manifest_modified.us == object->modified.us && !str_equals(old->kind, "unreadable");
+	    old->manifest_modified.us == object->modified.us &&
+	    !str_equals(old->kind, "unreadable");
 }
 
 static bool
@@ -259,15 +260,16 @@ owner_of(const struct engine *engine, const char *folder, const struct source_op
     const struct backup_kind *kind, struct backup_row *row)
 {
 	const char *slash = strchr(folder, '/');
-	SCOPED(freep) char *source =
-	    slash != NULL ? xstrndup(folder, (size_t)(slash - folder)) : xstrdup(folder);
+	SCOPED(freep)
+	char *source = slash != NULL ? xstrndup(folder, (size_t)(slash - folder)) : xstrdup(folder);
 
 	if (slash != NULL && strcmp(slash + 1, kind->layout.subfolder) != 0)
 		return false;
 	for (size_t i = 0; i < engine->jobs_count; i++) {
 		const struct known_job *job = &engine->jobs[i];
 
-		if (str_equals(job->source_type, driver->type) && str_equals(job->kind, kind->name) &&
+		if (str_equals(job->source_type, driver->type) &&
+		    str_equals(job->kind, kind->name) &&
 		    (source[0] == '\0' || str_equals(job->source, source))) {
 			row->source = xstrdup(job->source);
 			row->job = xstrdup(job->name);
@@ -307,9 +309,8 @@ sync_flat_file(struct sync *sync, const struct store_object *object,
 	SCOPED(freep) char *stem = NULL;
 
 	if (!name_parse_flat(name_base(object->name), &kind->layout, kind->adopts,
-	        sync->engine->zone, &row.consistent_at, &stem) ||
-	    !owner_of(sync->engine, folder, driver, kind, &row) ||
-	    has_manifest(sync, folder, stem))
+		sync->engine->zone, &row.consistent_at, &stem) ||
+	    !owner_of(sync->engine, folder, driver, kind, &row) || has_manifest(sync, folder, stem))
 		return 0;
 
 	old = find_old(sync, object->name);
@@ -354,7 +355,7 @@ sync_objects(struct sync *sync, struct err *err)
 		if (str_starts_with(object->name, ".blackstart/"))
 			continue;
 		if ((name_is_manifest(object->name) ? sync_manifest(sync, object, err)
-		                                    : sync_candidate(sync, object, err)) < 0)
+						    : sync_candidate(sync, object, err)) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < sync->old.rows.count; i++) {
@@ -362,7 +363,8 @@ sync_objects(struct sync *sync, struct err *err)
 			continue;
 		sync->result.removed_count++;
 		sync->result.changed_count++;
-		if (catalog_backup_remove(sync->engine->catalog, sync->old.rows.items[i].id, err) < 0)
+		if (catalog_backup_remove(sync->engine->catalog, sync->old.rows.items[i].id, err) <
+		    0)
 			return -1;
 	}
 
@@ -370,8 +372,7 @@ sync_objects(struct sync *sync, struct err *err)
 }
 
 int
-sync_catalog(struct engine *engine, bool is_full, struct sync_result *ret_result,
-    struct err *err)
+sync_catalog(struct engine *engine, bool is_full, struct sync_result *ret_result, struct err *err)
 {
 	SCOPED(sync_done) struct sync sync = { .engine = engine };
 	const struct backup_filter all = { .limit = 0 };

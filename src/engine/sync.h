@@ -14,11 +14,11 @@ struct engine;
 struct err;
 
 struct sync_result {
-	unsigned backups_count;  /* with a manifest */
+	unsigned backups_count; /* with a manifest */
 	unsigned unproven_count;
-	unsigned damaged_count;  /* manifests that cannot be read */
-	unsigned removed_count;  /* rows that had no manifest any more */
-	unsigned changed_count;  /* rows written */
+	unsigned damaged_count; /* manifests that cannot be read */
+	unsigned removed_count; /* rows that had no manifest any more */
+	unsigned changed_count; /* rows written */
 };
 
 /*

@@ -54,7 +54,7 @@ open_backup(struct climb *climb, struct err *err)
 	if (!row->is_unproven)
 		climb->manifest_name = xstrdup(row->manifest_name);
 	else if (adopt_file(climb->engine, row, climb->order->source, climb->run.row.id,
-	             &climb->manifest_name, err) < 0)
+		     &climb->manifest_name, err) < 0)
 		return -1;
 	if (view_open(climb->engine, climb->manifest_name, &climb->view, err) < 0)
 		return -1;
@@ -85,7 +85,8 @@ climb_with_driver(struct climb *climb, struct err *err)
 		request.scratch_dir = climb->scratch.path;
 	}
 	climb->outcome->report.level = -1;
-	if (source->ops->verify(source, &climb->view.base, &request, &climb->outcome->report, err) < 0) {
+	if (source->ops->verify(source, &climb->view.base, &request, &climb->outcome->report, err) <
+	    0) {
 		climb->outcome->level = climb->outcome->report.level;
 		return -1;
 	}
@@ -166,13 +167,18 @@ int
 verify_run(struct engine *engine, const struct verify_order *order,
     struct verify_outcome *ret_outcome, struct err *err)
 {
-	SCOPED(climb_done) struct climb climb = {
-		.engine = engine, .order = order, .scratch = { .lock_fd = -1 },
+	SCOPED(climb_done)
+	struct climb climb = {
+		.engine = engine,
+		.order = order,
+		.scratch = { .lock_fd = -1 },
 		.outcome = ret_outcome,
 	};
 	SCOPED(freep) char *job = xasprintf("verify-%s", order->backup->source);
 	const struct run_options options = {
-		.verb = "verify", .job = job, .source = order->backup->source,
+		.verb = "verify",
+		.job = job,
+		.source = order->backup->source,
 		.backup_id = order->backup->id,
 	};
 	struct err last = ERR_INIT;
@@ -196,7 +202,8 @@ verify_run(struct engine *engine, const struct verify_order *order,
 		return -1;
 	}
 	warnings = (unsigned)ret_outcome->report.warnings.count;
-	run_end(&climb.run, NULL, warnings, warnings > 0 ? ret_outcome->report.warnings.items[0] : NULL);
+	run_end(&climb.run, NULL, warnings,
+	    warnings > 0 ? ret_outcome->report.warnings.items[0] : NULL);
 
 	return 0;
 }

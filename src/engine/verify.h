@@ -26,8 +26,8 @@ struct verify_order {
 };
 
 struct verify_outcome {
-	char *backup_id;          /* of an adopted file: the id it has now */
-	int level;                /* reached, -1: not even 0 */
+	char *backup_id; /* of an adopted file: the id it has now */
+	int level;       /* reached, -1: not even 0 */
 	int64_t duration_us;
 	struct verify_report report;
 };

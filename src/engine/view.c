@@ -42,7 +42,9 @@ explain_damage(const struct manifest_file *file, const struct digest *digest, st
 	    "file '%s' is damaged: the first difference lies between byte %llu and byte %llu",
 	    file->name, (unsigned long long)i * MANIFEST_BLOCK_BYTES,
 	    (unsigned long long)((uint64_t)(i + 1) * MANIFEST_BLOCK_BYTES < digest->bytes
-	        ? (uint64_t)(i + 1) * MANIFEST_BLOCK_BYTES : digest->bytes) - 1);
+		    ? (uint64_t)(i + 1) * MANIFEST_BLOCK_BYTES
+		    : digest->bytes) -
+		1);
 
 	return err_hint(err, "Use another backup: 'blackstart list' shows them, newest first.");
 }
@@ -69,14 +71,16 @@ open_file(const struct view *view, const struct manifest_file *file, struct err 
 		if (err->kind != ERR_NOT_FOUND)
 			return NULL;
 		(void)err_set(err, ERR_MISMATCH, "file '%s' is missing from the store", file->name);
-		(void)err_hint(err, "Use another backup: 'blackstart list' shows them, newest first.");
+		(void)err_hint(err,
+		    "Use another backup: 'blackstart list' shows them, newest first.");
 		return NULL;
 	}
 	if (blob->size_bytes != file->bytes) {
 		(void)err_set(err, ERR_MISMATCH,
 		    "file '%s' is damaged: it has %llu bytes, the manifest says %llu", file->name,
 		    (unsigned long long)blob->size_bytes, (unsigned long long)file->bytes);
-		(void)err_hint(err, "Use another backup: 'blackstart list' shows them, newest first.");
+		(void)err_hint(err,
+		    "Use another backup: 'blackstart list' shows them, newest first.");
 		return NULL;
 	}
 
@@ -113,8 +117,8 @@ read_file(const struct view *view, const struct manifest_file *file, bool is_exp
 }
 
 static int
-read_for_driver(const struct backup_view *base, const struct manifest_file *file,
-    struct sink *to, struct err *err)
+read_for_driver(const struct backup_view *base, const struct manifest_file *file, struct sink *to,
+    struct err *err)
 {
 	return read_file((const struct view *)base, file, true, to, err);
 }
@@ -129,8 +133,7 @@ local_path(const struct backup_view *base, const struct manifest_file *file)
 }
 
 int
-view_open(struct engine *engine, const char *manifest_name, struct view *ret_view,
-    struct err *err)
+view_open(struct engine *engine, const char *manifest_name, struct view *ret_view, struct err *err)
 {
 	SCOPED(str_done) struct str text = STR_INIT_MAX(MANIFEST_MAX_BYTES);
 	SCOPED(freep) char *folder = name_folder(manifest_name);

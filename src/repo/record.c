@@ -72,7 +72,8 @@ proof_format(const struct proof *proof)
 
 	(void)json_object_set_new(root, "format", json_integer(1));
 	(void)json_object_set_new(root, "backup", text_json(proof->backup_id));
-	(void)json_object_set_new(root, "result", json_string(proof->is_good ? "proved" : "damaged"));
+	(void)json_object_set_new(root, "result",
+	    json_string(proof->is_good ? "proved" : "damaged"));
 	(void)json_object_set_new(root, "level", json_integer(proof->level));
 	set_time(root, "at", proof->at);
 	(void)json_object_set_new(root, "duration_us", json_integer(proof->duration_us));

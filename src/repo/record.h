@@ -23,9 +23,9 @@
 struct err;
 struct json_t;
 
-#define RECORD_PROOF_PREFIX  ".blackstart/proof"
-#define RECORD_PIN_PREFIX    ".blackstart/pin"
-#define RECORD_PRUNE_PREFIX  ".blackstart/prune"
+#define RECORD_PROOF_PREFIX ".blackstart/proof"
+#define RECORD_PIN_PREFIX ".blackstart/pin"
+#define RECORD_PRUNE_PREFIX ".blackstart/prune"
 #define RECORD_SOURCE_PREFIX ".blackstart/source"
 
 enum { RECORD_MAX_BYTES = 16 * 1024 * 1024 };
@@ -34,10 +34,10 @@ enum { RECORD_MAX_BYTES = 16 * 1024 * 1024 };
 struct proof {
 	const char *backup_id;
 	bool is_good;
-	int level;                 /* reached; with !is_good the level below the one that failed */
+	int level; /* reached; with !is_good the level below the one that failed */
 	struct wall_time at;
 	int64_t duration_us;
-	const char *message;       /* what was wrong, NULL when good */
+	const char *message; /* what was wrong, NULL when good */
 	const char *const *notes;
 	size_t notes_count;
 	const struct json_t *details; /* an object or NULL */
@@ -49,7 +49,7 @@ char *proof_format(const struct proof *proof) MUST_CHECK;
 struct proof_mark {
 	char *backup_id; /* yours */
 	bool is_good;
-	int level;       /* -1 when not good */
+	int level; /* -1 when not good */
 	struct wall_time at;
 };
 bool proof_mark_parse(const char *object_name, struct proof_mark *ret_mark);
@@ -69,8 +69,8 @@ struct name_list {
 void name_list_done(struct name_list *list);
 char *prune_name(const char *backup_id) MUST_CHECK;
 char *prune_format(const char *backup_id, const struct name_list *objects) MUST_CHECK;
-int prune_parse(const char *text, size_t size, struct name_list *ret_objects,
-    struct err *err) MUST_CHECK;
+int prune_parse(const char *text, size_t size, struct name_list *ret_objects, struct err *err)
+    MUST_CHECK;
 
 char *source_record_name(const char *source, const char *identity) MUST_CHECK;
 char *source_record_format(const char *source, const char *identity, const char *version,

@@ -50,11 +50,11 @@ struct intake {
 
 /* One way of backing up a kind of source. */
 struct backup_kind {
-	const char *name;      /* "dump", "base" */
+	const char *name; /* "dump", "base" */
 	struct layout layout;
-	const char *adopts;    /* extension of the user's own files of this kind ("dump"), or NULL */
-	bool is_window_base;   /* continuous recovery starts from it */
-	int default_level;     /* what `verify` climbs to when nothing is said */
+	const char *adopts;  /* extension of the user's own files of this kind ("dump"), or NULL */
+	bool is_window_base; /* continuous recovery starts from it */
+	int default_level;   /* what `verify` climbs to when nothing is said */
 };
 
 struct source_identity {
@@ -64,13 +64,13 @@ struct source_identity {
 void source_identity_done(struct source_identity *identity);
 
 struct backup_request {
-	const char *kind;                    /* one of the driver's kinds */
+	const char *kind; /* one of the driver's kinds */
 	const char *run_id;
-	uint64_t rate_limit_bytes_per_s;     /* 0: none */
-	unsigned parallel;                   /* workers where the kind can use them; 0: by cores */
-	const char *format;                  /* kind-specific ("custom", "directory"), or NULL */
-	bool is_wal_covered;                 /* a WAL job covers it: need not be self-contained */
-	const char *spool_dir;               /* for files on their way, exists; NULL: $TMPDIR, /var/tmp */
+	uint64_t rate_limit_bytes_per_s; /* 0: none */
+	unsigned parallel;               /* workers where the kind can use them; 0: by cores */
+	const char *format;              /* kind-specific ("custom", "directory"), or NULL */
+	bool is_wal_covered;             /* a WAL job covers it: need not be self-contained */
+	const char *spool_dir; /* for files on their way, exists; NULL: $TMPDIR, /var/tmp */
 	struct progress *progress;
 };
 
@@ -92,12 +92,12 @@ struct backup_view {
 struct smoke_query {
 	const char *database; /* NULL: the first of the backup */
 	const char *sql;
-	const char *expect;   /* NULL: any non-empty, non-zero answer */
+	const char *expect; /* NULL: any non-empty, non-zero answer */
 };
 
 struct verify_request {
-	int level;                    /* 1..4; the engine itself did level 0 or lets 1 do both */
-	const char *scratch_dir;      /* exists, ours, removed by the engine afterwards */
+	int level;               /* 1..4; the engine itself did level 0 or lets 1 do both */
+	const char *scratch_dir; /* exists, ours, removed by the engine afterwards */
 	const struct smoke_query *smoke;
 	size_t smoke_count;
 	struct progress *progress;
@@ -113,46 +113,46 @@ struct verify_report {
 void verify_report_done(struct verify_report *report);
 
 struct restore_request {
-	const char *to;           /* NULL: beside the source; a URL or a folder */
-	const char *database;     /* the one database of a dump to restore; NULL: all */
-	const char *new_name;     /* NULL: "<database>_restored_<stamp>" */
-	bool wants_start;         /* start a restored server for inspection */
-	unsigned port;            /* its port; 0: chosen */
+	const char *to;       /* NULL: beside the source; a URL or a folder */
+	const char *database; /* the one database of a dump to restore; NULL: all */
+	const char *new_name; /* NULL: "<database>_restored_<stamp>" */
+	bool wants_start;     /* start a restored server for inspection */
+	unsigned port;        /* its port; 0: chosen */
 	unsigned parallel;
-	bool wants_globals;       /* roles that are missing at the target are made first */
-	const char *owner;        /* user that owns restored files; NULL: by the rules in docs */
-	const char *bin_dir;      /* NULL: auto */
+	bool wants_globals;  /* roles that are missing at the target are made first */
+	const char *owner;   /* user that owns restored files; NULL: by the rules in docs */
+	const char *bin_dir; /* NULL: auto */
 	struct progress *progress;
 };
 
 /* What a restore would do, or why it cannot.  Texts are owned by the plan. */
 struct restore_plan {
-	char *what;               /* "database webscada" */
-	char *target;             /* "database webscada_restored_... on postgresql:5432" */
-	uint64_t read_bytes;      /* from the store */
-	uint64_t write_bytes;     /* at the target */
-	uint64_t free_bytes;      /* at the target, 0: not known */
-	int64_t expected_us;      /* 0: not known */
-	VEC(char *) steps;        /* in order, for people */
+	char *what;           /* "database webscada" */
+	char *target;         /* "database webscada_restored_... on postgresql:5432" */
+	uint64_t read_bytes;  /* from the store */
+	uint64_t write_bytes; /* at the target */
+	uint64_t free_bytes;  /* at the target, 0: not known */
+	int64_t expected_us;  /* 0: not known */
+	VEC(char *) steps;    /* in order, for people */
 	VEC(char *) warnings;
-	VEC(char *) obstacles;    /* empty: it can be done */
-	char *hint;               /* the way out of the first obstacle, or NULL */
+	VEC(char *) obstacles; /* empty: it can be done */
+	char *hint;            /* the way out of the first obstacle, or NULL */
 };
 void restore_plan_done(struct restore_plan *plan);
 
 struct restore_report {
-	char *target;             /* what exists now */
-	char *next;               /* the next command to type, or NULL */
-	VEC(char *) notes;        /* "24 tables, 3 000 000 rows" */
+	char *target;      /* what exists now */
+	char *next;        /* the next command to type, or NULL */
+	VEC(char *) notes; /* "24 tables, 3 000 000 rows" */
 	VEC(char *) warnings;
-	struct json_t *details;   /* owned */
+	struct json_t *details; /* owned */
 };
 void restore_report_done(struct restore_report *report);
 
 struct promote_request {
-	const char *name;         /* what restore made: a database name */
-	const char *confirm;      /* the live name it takes the place of, typed by the operator */
-	const char *to;           /* URL of the server, NULL: the source itself */
+	const char *name;    /* what restore made: a database name */
+	const char *confirm; /* the live name it takes the place of, typed by the operator */
+	const char *to;      /* URL of the server, NULL: the source itself */
 	bool is_dry_run;
 };
 
@@ -160,16 +160,16 @@ struct promote_request {
 
 enum check_result {
 	CHECK_OK,
-	CHECK_NOTE,    /* worth knowing, nothing to do */
+	CHECK_NOTE, /* worth knowing, nothing to do */
 	CHECK_WARNING,
 	CHECK_FAILED,
 };
 
 struct check_item {
 	enum check_result result;
-	char *name;    /* "wal_level", stable: programs read it */
-	char *text;    /* what was found */
-	char *fix;     /* what to type, or NULL */
+	char *name; /* "wal_level", stable: programs read it */
+	char *text; /* what was found */
+	char *fix;  /* what to type, or NULL */
 };
 
 struct check_report {
@@ -223,8 +223,7 @@ struct source_ops {
 	int (*plan)(struct source *source, const struct backup_view *view,
 	    const struct restore_request *request, struct restore_plan *plan, struct err *err);
 	int (*restore)(struct source *source, const struct backup_view *view,
-	    const struct restore_request *request, struct restore_report *report,
-	    struct err *err);
+	    const struct restore_request *request, struct restore_report *report, struct err *err);
 	int (*promote)(struct source *source, const struct promote_request *request,
 	    struct restore_report *report, struct err *err);
 

@@ -24,7 +24,8 @@ nothing_found(const struct cli *cli, const struct backup_choice *choice, struct 
 	    choice->kind != NULL ? "'" : "", choice->source != NULL ? " of source " : "",
 	    choice->source != NULL ? choice->source : "", cli->wire.engine.store->location);
 
-	return err_hint(err, "'blackstart list' shows what there is, the damaged and unproven ones too.");
+	return err_hint(err,
+	    "'blackstart list' shows what there is, the damaged and unproven ones too.");
 }
 
 static int
@@ -33,7 +34,9 @@ choose_latest(struct cli *cli, const struct backup_choice *choice, struct backup
 {
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
 	const struct backup_filter filter = {
-		.source = choice->source, .job = choice->job, .kind = choice->kind,
+		.source = choice->source,
+		.job = choice->job,
+		.kind = choice->kind,
 	};
 
 	if (catalog_backup_list(cli->wire.engine.catalog, &filter, &rows, err) < 0)
@@ -50,8 +53,8 @@ choose_latest(struct cli *cli, const struct backup_choice *choice, struct backup
 }
 
 int
-cli_choose_backup(struct cli *cli, const struct backup_choice *choice,
-    struct backup_row *ret_row, struct err *err)
+cli_choose_backup(struct cli *cli, const struct backup_choice *choice, struct backup_row *ret_row,
+    struct err *err)
 {
 	if (choice->word == NULL || str_equals(choice->word, "latest"))
 		return choose_latest(cli, choice, ret_row, err);

@@ -32,7 +32,7 @@ struct cli {
 	bool is_json;
 	bool is_quiet;
 	bool is_dry_run;
-	bool has_color;       /* of stdout */
+	bool has_color; /* of stdout */
 	struct progress progress;
 	struct mono_time progress_line_at; /* of the last line where there is no terminal */
 	unsigned progress_tenth;

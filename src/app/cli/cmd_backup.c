@@ -27,8 +27,8 @@ say_outcome(struct cli *cli, const struct backup_outcome *outcome)
 	char content[32], stored[32], took[CLOCK_TEXT_SIZE];
 	bool is_compressed = outcome->content_bytes != outcome->stored_bytes;
 
-	out_line("%s backup %s", outcome->warnings_count > 0 ? "done with warnings:" : "done:",
-	    outcome->id);
+	out_line("%s backup %s",
+	    outcome->warnings_count > 0 ? "done with warnings:" : "done:", outcome->id);
 	out_line("  in       %s/%s", cli->wire.engine.store->location, outcome->folder);
 	out_line("  size     %s%s%s%s, in %s", format_bytes(outcome->stored_bytes, stored),
 	    is_compressed ? " (" : "",
@@ -71,7 +71,8 @@ cmd_backup(struct cli *cli, struct err *err)
 		.name = job_name,
 		.kind = kind,
 		.format = args_text(cli->args, "format"),
-		.compression_level = (int)args_number(cli->args, "compression", DEFAULT_COMPRESSION),
+		.compression_level = (int)args_number(cli->args, "compression",
+		    DEFAULT_COMPRESSION),
 		.rate_limit_bytes_per_s = args_size_bytes(cli->args, "rate", 0),
 		.parallel = args_number(cli->args, "parallel", 0),
 		.progress = &cli->progress,
@@ -96,7 +97,8 @@ cmd_backup(struct cli *cli, struct err *err)
 	out_progress_end(cli);
 	if (outcome.first_warning != NULL)
 		log_warning("%s", outcome.first_warning);
-	if (cli->is_json && out_json(outcome_json(&outcome, job_name), "blackstart.backup/1", err) < 0)
+	if (cli->is_json &&
+	    out_json(outcome_json(&outcome, job_name), "blackstart.backup/1", err) < 0)
 		return -1;
 	if (!cli->is_json) {
 		say_outcome(cli, &outcome);
@@ -124,8 +126,10 @@ find_job(struct cli *cli, const char *name, const struct config_job **ret_job, s
 		return err_set(err, ERR_UNSUPPORTED, "job '%s': this version cannot do '%s'", name,
 		    job->kind);
 	if (config == NULL) {
-		(void)err_set(err, ERR_USAGE, "job '%s' is not known without a configuration", name);
-		return err_hint(err, "Name the config with -c FILE, or use 'blackstart backup URL --store DIR'.");
+		(void)err_set(err, ERR_USAGE, "job '%s' is not known without a configuration",
+		    name);
+		return err_hint(err,
+		    "Name the config with -c FILE, or use 'blackstart backup URL --store DIR'.");
 	}
 	for (size_t i = 0; i < config->jobs.count; i++)
 		vec_push(&names, config->jobs.items[i].name);
@@ -142,8 +146,12 @@ static struct retention_policy
 policy_of(const struct config_keep *keep)
 {
 	return (struct retention_policy){
-		.keep_us = keep->keep_us, .last = keep->last, .daily = keep->daily,
-		.weekly = keep->weekly, .monthly = keep->monthly, .yearly = keep->yearly,
+		.keep_us = keep->keep_us,
+		.last = keep->last,
+		.daily = keep->daily,
+		.weekly = keep->weekly,
+		.monthly = keep->monthly,
+		.yearly = keep->yearly,
 		.is_unlimited = keep->is_unlimited,
 	};
 }
@@ -157,7 +165,9 @@ verify_new(struct cli *cli, const struct config_job *job, struct source *source,
 	SCOPED(verify_outcome_done) struct verify_outcome outcome = { .level = -1 };
 	VEC(struct smoke_query) smoke = { .count = 0 };
 	struct verify_order order = {
-		.source = source, .level = level, .progress = &cli->progress,
+		.source = source,
+		.level = level,
+		.progress = &cli->progress,
 	};
 	int result;
 
@@ -166,8 +176,10 @@ verify_new(struct cli *cli, const struct config_job *job, struct source *source,
 	for (size_t i = 0; i < job->verify.smoke.count; i++) {
 		const struct config_smoke *query = &job->verify.smoke.items[i];
 
-		vec_push(&smoke, ((struct smoke_query){ .database = query->database, .sql = query->sql,
-		    .expect = query->expect }));
+		vec_push(&smoke,
+		    ((struct smoke_query){ .database = query->database,
+			.sql = query->sql,
+			.expect = query->expect }));
 	}
 	order.backup = &row;
 	order.smoke = smoke.items;
@@ -191,7 +203,9 @@ apply_retention(struct cli *cli, const struct config_job *job, struct source *so
 	SCOPED(prune_outcome_done) struct prune_outcome planned = { .removed_count = 0 };
 	const struct backup_kind *kind = source_kind(source, job->kind);
 	struct prune_order order = {
-		.job = job->name, .policy = policy_of(&job->keep), .is_dry_run = true,
+		.job = job->name,
+		.policy = policy_of(&job->keep),
+		.is_dry_run = true,
 		.is_window_base = kind != NULL && kind->is_window_base,
 	};
 	unsigned surplus = 0;
@@ -240,8 +254,8 @@ run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, 
 	(void)json_array_append_new(results, outcome_json(&outcome, name));
 	if (!cli->is_json)
 		say_outcome(cli, &outcome);
-	if (from->verify.level >= 0 && verify_new(cli, from, job.source, outcome.id,
-	        from->verify.level, warnings, err) < 0)
+	if (from->verify.level >= 0 &&
+	    verify_new(cli, from, job.source, outcome.id, from->verify.level, warnings, err) < 0)
 		return -1;
 	if (apply_retention(cli, from, job.source, outcome.id, warnings, err) < 0)
 		return err_wrap(err, "backup '%s' is safe, but", outcome.id);
@@ -287,7 +301,7 @@ cmd_run(struct cli *cli, struct err *err)
 		struct err job_err = ERR_INIT;
 
 		if ((cli->is_dry_run ? dry_run_one(cli, name, &job_err)
-		                     : run_one(cli, name, results, &warnings, &job_err)) == 0)
+				     : run_one(cli, name, results, &warnings, &job_err)) == 0)
 			continue;
 		out_progress_end(cli);
 		if (failed++ == 0)

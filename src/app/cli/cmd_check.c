@@ -68,8 +68,8 @@ check_source(struct checks *checks, struct source *source, const char *what,
 		return;
 	if (source == NULL)
 		err = *open_err;
-	check_report_add(report, CHECK_FAILED, "reachable", err.hint[0] != '\0' ? err.hint : NULL, "%s",
-	    err.msg);
+	check_report_add(report, CHECK_FAILED, "reachable", err.hint[0] != '\0' ? err.hint : NULL,
+	    "%s", err.msg);
 }
 
 static void
@@ -90,10 +90,10 @@ check_space(const struct cli *cli, struct check_report *report)
 		critical = cli->wire.config->store.critical_percent;
 	}
 	percent = space.capacity_bytes > 0
-	    ? (unsigned)((double)space.used_bytes * 100 / (double)space.capacity_bytes) : 0;
+	    ? (unsigned)((double)space.used_bytes * 100 / (double)space.capacity_bytes)
+	    : 0;
 	result = percent >= critical ? CHECK_FAILED : percent >= warn ? CHECK_WARNING : CHECK_OK;
-	check_report_add(report, result, "space",
-	    result == CHECK_OK ? NULL : "blackstart prune",
+	check_report_add(report, result, "space", result == CHECK_OK ? NULL : "blackstart prune",
 	    "%u%% used, %s free of %s", percent, format_bytes(space.available_bytes, available),
 	    format_bytes(space.capacity_bytes, capacity));
 }
@@ -110,8 +110,8 @@ check_round_trip(struct cli *cli, struct check_report *report)
 	    store_put_text(cli->wire.engine.store, name, "check", "probe\n", &err) < 0 ||
 	    store_get_text(cli->wire.engine.store, name, 16, &text, &err) < 0 ||
 	    store_remove(cli->wire.engine.store, name, &err) < 0) {
-		check_report_add(report, CHECK_FAILED, "write", err.hint[0] != '\0' ? err.hint : NULL, "%s",
-		    err.msg);
+		check_report_add(report, CHECK_FAILED, "write",
+		    err.hint[0] != '\0' ? err.hint : NULL, "%s", err.msg);
 		return;
 	}
 	if (strcmp(str_text(&text), "probe\n") == 0)
@@ -130,8 +130,8 @@ check_store(struct checks *checks)
 	struct err err = ERR_INIT;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_CREATE, &err) < 0) {
-		check_report_add(report, CHECK_FAILED, "open", err.hint[0] != '\0' ? err.hint : NULL, "%s",
-		    err.msg);
+		check_report_add(report, CHECK_FAILED, "open",
+		    err.hint[0] != '\0' ? err.hint : NULL, "%s", err.msg);
 		return;
 	}
 	check_report_add(report, CHECK_OK, "open", NULL, "'%s' can be used",
@@ -147,7 +147,8 @@ check_everything(struct checks *checks, struct err *err)
 	const char *word = args_word(cli->args, 0);
 
 	if (word != NULL && url_is(word)) {
-		struct source *source = wire_source_url(&cli->wire, cli->args, word, "postgresql", err);
+		struct source *source = wire_source_url(&cli->wire, cli->args, word, "postgresql",
+		    err);
 
 		if (source == NULL)
 			return -1;
@@ -167,8 +168,8 @@ check_everything(struct checks *checks, struct err *err)
 		struct err open_err = ERR_INIT;
 
 		if (from->is_supported)
-			check_source(checks, wire_source(&cli->wire, from->name, &open_err), from->name,
-			    &open_err);
+			check_source(checks, wire_source(&cli->wire, from->name, &open_err),
+			    from->name, &open_err);
 	}
 	check_store(checks);
 
@@ -199,7 +200,8 @@ print_checks(const struct checks *checks)
 		for (size_t j = 0; j < checked->report.items.count; j++) {
 			const struct check_item *item = &checked->report.items.items[j];
 
-			out_line("  %-8s %-22s %s", result_names[item->result], item->name, item->text);
+			out_line("  %-8s %-22s %s", result_names[item->result], item->name,
+			    item->text);
 			if (item->fix != NULL && item->result != CHECK_OK)
 				out_line("  %-8s %-22s fix: %s", "", "", item->fix);
 		}
@@ -222,7 +224,8 @@ checks_json(const struct checks *checks, struct err *err)
 
 			(void)json_object_set_new(object, "subject", out_json_text(checked->what));
 			(void)json_object_set_new(object, "name", out_json_text(item->name));
-			(void)json_object_set_new(object, "result", json_string(names[item->result]));
+			(void)json_object_set_new(object, "result",
+			    json_string(names[item->result]));
 			(void)json_object_set_new(object, "text", out_json_text(item->text));
 			(void)json_object_set_new(object, "fix", out_json_text(item->fix));
 			(void)json_array_append_new(array, object);
@@ -248,8 +251,8 @@ nagios(const struct checks *checks)
 			const struct check_item *item = &checked->report.items.items[j];
 
 			if (item->result == worst && worst >= CHECK_WARNING) {
-				out_line("BLACKSTART %s - %s %s: %s", labels[worst], checked->what, item->name,
-				    item->text);
+				out_line("BLACKSTART %s - %s %s: %s", labels[worst], checked->what,
+				    item->name, item->text);
 				return worst == CHECK_FAILED ? NAGIOS_CRITICAL : NAGIOS_WARNING;
 			}
 			count++;
@@ -273,7 +276,7 @@ print_sql(struct cli *cli, struct err *err)
 	if (word == NULL)
 		return err_set(err, ERR_USAGE, "--sql needs the name of a source or a URL");
 	source = url_is(word) ? wire_source_url(&cli->wire, cli->args, word, "postgresql", err)
-	                      : wire_source(&cli->wire, word, err);
+			      : wire_source(&cli->wire, word, err);
 	if (source == NULL)
 		return -1;
 	sql = source->ops->setup_sql(source);

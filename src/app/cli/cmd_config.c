@@ -69,7 +69,7 @@ print_jobs(const struct config *config, struct err *err)
 
 		out_line("job %s: %s of %s, next due %s", row->job, row->kind, row->source,
 		    row->next_run.us != 0 ? zone_format(config->zone, row->next_run, when)
-		                          : "when somebody runs it");
+					  : "when somebody runs it");
 	}
 
 	return 0;
@@ -80,7 +80,8 @@ cmd_config_check(struct cli *cli, struct err *err)
 {
 	SCOPED(config_problems_done) struct config_problems problems = { .errors_count = 0 };
 	const char *path = config_path(cli);
-	SCOPED(config_freep) struct config *config = config_open(path, clock_wall(), &problems, err);
+	SCOPED(config_freep)
+	struct config *config = config_open(path, clock_wall(), &problems, err);
 
 	if (cli->is_json) {
 		json_t *root = json_object();
@@ -93,8 +94,9 @@ cmd_config_check(struct cli *cli, struct err *err)
 		(void)json_object_set_new(root, "problems", problems_json(&problems));
 		if (out_json(root, "blackstart.config_check/1", err) < 0)
 			return -1;
-		return config == NULL ? EXIT_USAGE
-		    : problems.warnings_count > 0 ? EXIT_WARNINGS : EXIT_OK;
+		return config == NULL             ? EXIT_USAGE
+		    : problems.warnings_count > 0 ? EXIT_WARNINGS
+						  : EXIT_OK;
 	}
 	print_problems(&problems, path);
 	if (config == NULL)
@@ -122,7 +124,8 @@ cmd_config_show(struct cli *cli, struct err *err)
 		return err_hint(err, "Name one with -c FILE.");
 	}
 	if (cli->is_json)
-		return out_json(config_show_json(cli->wire.config, is_effective), "blackstart.config/1", err);
+		return out_json(config_show_json(cli->wire.config, is_effective),
+		    "blackstart.config/1", err);
 	config_show_print(cli->wire.config, is_effective, stdout);
 
 	return EXIT_OK;

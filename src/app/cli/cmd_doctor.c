@@ -46,7 +46,8 @@ findings_done(struct findings *findings)
 static void
 find(struct findings *findings, const char *name, bool is_bad, char *text)
 {
-	vec_push(&findings->items, ((struct finding){ .name = name, .text = text, .is_bad = is_bad }));
+	vec_push(&findings->items,
+	    ((struct finding){ .name = name, .text = text, .is_bad = is_bad }));
 	findings->bad_count += is_bad ? 1 : 0;
 }
 
@@ -56,10 +57,11 @@ look_at_machine(struct findings *findings)
 	struct utsname machine;
 
 	if (uname(&machine) == 0)
-		find(findings, "system", false, xasprintf("%s %s %s, %ld cores", machine.sysname,
-		    machine.release, machine.machine, sysconf(_SC_NPROCESSORS_ONLN)));
-	find(findings, "program", false, xasprintf("blackstart %s, running as uid %u",
-	    BLACKSTART_VERSION, (unsigned)geteuid()));
+		find(findings, "system", false,
+		    xasprintf("%s %s %s, %ld cores", machine.sysname, machine.release,
+			machine.machine, sysconf(_SC_NPROCESSORS_ONLN)));
+	find(findings, "program", false,
+	    xasprintf("blackstart %s, running as uid %u", BLACKSTART_VERSION, (unsigned)geteuid()));
 	if (dir_exists("/usr/share/zoneinfo"))
 		find(findings, "time zones", false, xstrdup("found in /usr/share/zoneinfo"));
 	else
@@ -83,8 +85,9 @@ look_at_postgres(struct findings *findings)
 		find(findings, "PostgreSQL", false,
 		    xasprintf("programs of version %s in " POSTGRES_PACKAGES, str_text(&majors)));
 	else
-		find(findings, "PostgreSQL", true, xstrdup(
-		    "no programs in " POSTGRES_PACKAGES ": dumps need the package 'postgresql-client', proofs 'postgresql'"));
+		find(findings, "PostgreSQL", true,
+		    xstrdup("no programs in " POSTGRES_PACKAGES
+			    ": dumps need the package 'postgresql-client', proofs 'postgresql'"));
 }
 
 static void
@@ -97,12 +100,14 @@ look_at_folder(struct findings *findings, const char *name, const char *path)
 	if (!dir_exists(path))
 		find(findings, name, true, xasprintf("'%s' does not exist", path));
 	else if (access(path, W_OK) < 0)
-		find(findings, name, true, xasprintf("'%s' cannot be written: %s", path, strerror(errno)));
+		find(findings, name, true,
+		    xasprintf("'%s' cannot be written: %s", path, strerror(errno)));
 	else if (disk_space_of(path, &space, &err) < 0)
 		find(findings, name, true, xstrdup(err.msg));
 	else
-		find(findings, name, false, xasprintf("'%s', %s free", path,
-		    format_bytes(space.available_bytes, available)));
+		find(findings, name, false,
+		    xasprintf("'%s', %s free", path,
+			format_bytes(space.available_bytes, available)));
 }
 
 static void
@@ -110,14 +115,17 @@ look_at_config(struct findings *findings, const char *path)
 {
 	SCOPED(config_problems_done) struct config_problems problems = { .errors_count = 0 };
 	struct err err = ERR_INIT;
-	SCOPED(config_freep) struct config *config = config_open(path, clock_wall(), &problems, &err);
+	SCOPED(config_freep)
+	struct config *config = config_open(path, clock_wall(), &problems, &err);
 
 	if (config == NULL) {
-		find(findings, "config", true, xasprintf("%s (blackstart config check -c %s)", err.msg, path));
+		find(findings, "config", true,
+		    xasprintf("%s (blackstart config check -c %s)", err.msg, path));
 		return;
 	}
-	find(findings, "config", false, xasprintf("'%s': %zu sources, %zu jobs, %zu warnings", path,
-	    config->sources.count, config->jobs.count, problems.warnings_count));
+	find(findings, "config", false,
+	    xasprintf("'%s': %zu sources, %zu jobs, %zu warnings", path, config->sources.count,
+		config->jobs.count, problems.warnings_count));
 	look_at_folder(findings, "state_dir", config->state_dir);
 	look_at_folder(findings, "store", config->store.path);
 	for (size_t i = 0; i < config->sources.count; i++) {
@@ -130,9 +138,10 @@ look_at_config(struct findings *findings, const char *path)
 			continue;
 		secret_path = config_secret_path(config, source->password_file);
 		secret = file_read_secret(secret_path, &secret_err);
-		find(findings, "password file", secret == NULL, secret == NULL
-		    ? xasprintf("source '%s': %s", source->name, secret_err.msg)
-		    : xasprintf("source '%s': '%s' can be read by nobody else", source->name, secret_path));
+		find(findings, "password file", secret == NULL,
+		    secret == NULL ? xasprintf("source '%s': %s", source->name, secret_err.msg)
+				   : xasprintf("source '%s': '%s' can be read by nobody else",
+					 source->name, secret_path));
 	}
 }
 
@@ -185,7 +194,8 @@ static int
 cmd_version(struct cli *cli, struct err *err)
 {
 	if (cli->is_json)
-		return out_json(json_pack("{s:s}", "version", BLACKSTART_VERSION), "blackstart.version/1", err);
+		return out_json(json_pack("{s:s}", "version", BLACKSTART_VERSION),
+		    "blackstart.version/1", err);
 	out_line("blackstart %s", BLACKSTART_VERSION);
 
 	return EXIT_OK;

@@ -30,7 +30,8 @@ verdict_json(const struct prune_verdict *verdict, const char *job)
 	(void)json_object_set_new(root, "id", out_json_text(verdict->id));
 	(void)json_object_set_new(root, "job", out_json_text(job));
 	(void)json_object_set_new(root, "consistent_at", out_json_time(verdict->at));
-	(void)json_object_set_new(root, "stored_bytes", json_integer((json_int_t)verdict->stored_bytes));
+	(void)json_object_set_new(root, "stored_bytes",
+	    json_integer((json_int_t)verdict->stored_bytes));
 	(void)json_object_set_new(root, "kept", json_boolean(verdict->is_kept));
 	(void)json_object_set_new(root, "reason", out_json_text(verdict->reason));
 
@@ -40,7 +41,8 @@ verdict_json(const struct prune_verdict *verdict, const char *job)
 static void
 print_verdicts(const struct cli *cli, const struct prune_outcome *outcome, bool is_dry_run)
 {
-	static const char *const headers[] = { "BACKUP", "STATE OF", "SIZE", "VERDICT", "WHY", NULL };
+	static const char *const headers[] = { "BACKUP", "STATE OF", "SIZE", "VERDICT", "WHY",
+		NULL };
 	SCOPED(table_freep) struct table *table = table_new(headers);
 
 	for (size_t i = 0; i < outcome->verdicts.count; i++) {
@@ -50,8 +52,10 @@ print_verdicts(const struct cli *cli, const struct prune_outcome *outcome, bool 
 		table_cell(table, "%s", verdict->id);
 		table_cell(table, "%s", out_time(cli, verdict->at, when));
 		table_cell(table, "%s", format_bytes(verdict->stored_bytes, size));
-		table_cell(table, "%s", verdict->is_kept ? "keep"
-		    : is_dry_run ? "would remove" : "removed");
+		table_cell(table, "%s",
+		    verdict->is_kept ? "keep"
+			: is_dry_run ? "would remove"
+				     : "removed");
 		table_cell(table, "%s", verdict->reason);
 	}
 	table_print(table);
@@ -65,9 +69,12 @@ prune_job(struct cli *cli, const struct config_job *job, json_t *verdicts, struc
 	const struct backup_kind *kind = source != NULL ? source_kind(source, job->kind) : NULL;
 	const struct prune_order order = {
 		.job = job->name,
-		.policy = { .keep_us = job->keep.keep_us, .last = job->keep.last,
-		    .daily = job->keep.daily, .weekly = job->keep.weekly,
-		    .monthly = job->keep.monthly, .yearly = job->keep.yearly,
+		.policy = { .keep_us = job->keep.keep_us,
+		    .last = job->keep.last,
+		    .daily = job->keep.daily,
+		    .weekly = job->keep.weekly,
+		    .monthly = job->keep.monthly,
+		    .yearly = job->keep.yearly,
 		    .is_unlimited = job->keep.is_unlimited },
 		.is_window_base = kind != NULL && kind->is_window_base,
 		.is_dry_run = cli->is_dry_run || !args_flag(cli->args, "confirm"),
@@ -76,7 +83,8 @@ prune_job(struct cli *cli, const struct config_job *job, json_t *verdicts, struc
 	if (source == NULL || prune_run(&cli->wire.engine, &order, &outcome, err) < 0)
 		return -1;
 	for (size_t i = 0; i < outcome.verdicts.count; i++)
-		(void)json_array_append_new(verdicts, verdict_json(&outcome.verdicts.items[i], job->name));
+		(void)json_array_append_new(verdicts,
+		    verdict_json(&outcome.verdicts.items[i], job->name));
 	if (cli->is_json)
 		return 0;
 	out_line("job %s: %zu backups", job->name, outcome.verdicts.count);
@@ -94,7 +102,8 @@ prune_jobs(struct cli *cli, json_t *verdicts, struct err *err)
 
 	if (config == NULL) {
 		(void)err_set(err, ERR_USAGE, "retention is not known without a configuration");
-		return err_hint(err, "Name the config with -c FILE: its jobs say how long backups are kept.");
+		return err_hint(err,
+		    "Name the config with -c FILE: its jobs say how long backups are kept.");
 	}
 	if (wanted != NULL && config_find_job(config, wanted) == NULL)
 		return err_set(err, ERR_USAGE, "there is no job '%s' in the configuration", wanted);
@@ -150,15 +159,15 @@ change_pin(struct cli *cli, bool is_pin, struct err *err)
 		out_line("would %s %s", is_pin ? "pin" : "unpin", row.id);
 		return EXIT_OK;
 	}
-	result = is_pin
-	    ? prune_pin(&cli->wire.engine, row.id, args_text(cli->args, "reason"), err)
-	    : prune_unpin(&cli->wire.engine, row.id, err);
+	result = is_pin ? prune_pin(&cli->wire.engine, row.id, args_text(cli->args, "reason"), err)
+			: prune_unpin(&cli->wire.engine, row.id, err);
 	if (result < 0 || sync_catalog(&cli->wire.engine, false, &synced, err) < 0)
 		return -1;
 	if (cli->is_json)
 		return out_json(json_pack("{s:s, s:b}", "id", row.id, "pinned", is_pin),
 		    "blackstart.pin/1", err);
-	out_line(is_pin ? "pinned: %s stays until it is unpinned" : "unpinned: retention decides about %s",
+	out_line(is_pin ? "pinned: %s stays until it is unpinned"
+			: "unpinned: retention decides about %s",
 	    row.id);
 
 	return EXIT_OK;
@@ -189,11 +198,12 @@ cmd_source_adopt(struct cli *cli, struct err *err)
 	if (wire_open_store(&cli->wire, cli->args, WIRE_WRITE, err) < 0)
 		return -1;
 	source = url != NULL ? wire_source_url(&cli->wire, cli->args, url, name, err)
-	                     : wire_source(&cli->wire, name, err);
+			     : wire_source(&cli->wire, name, err);
 	if (source == NULL || backup_adopt_identity(&cli->wire.engine, source, &identity, err) < 0)
 		return -1;
 	if (cli->is_json)
-		return out_json(json_pack("{s:s, s:s}", "source", source->label, "identity", identity),
+		return out_json(json_pack("{s:s, s:s}", "source", source->label, "identity",
+				    identity),
 		    "blackstart.source/1", err);
 	out_line("source '%s' may now be the system with identity %s", source->label, identity);
 
@@ -211,12 +221,14 @@ cmd_catalog_rebuild(struct cli *cli, struct err *err)
 	    sync_catalog(&cli->wire.engine, true, &synced, err) < 0)
 		return -1;
 	if (cli->is_json) {
-		if (out_json(json_pack("{s:i, s:i, s:i}", "backups", (int)synced.backups_count, "unproven",
-		        (int)synced.unproven_count, "unreadable", (int)synced.damaged_count),
-		        "blackstart.catalog/1", err) < 0)
+		if (out_json(json_pack("{s:i, s:i, s:i}", "backups", (int)synced.backups_count,
+				 "unproven", (int)synced.unproven_count, "unreadable",
+				 (int)synced.damaged_count),
+			"blackstart.catalog/1", err) < 0)
 			return -1;
 	} else {
-		out_line("the catalog has been made again from '%s': %u backups, %u unproven files, %u manifests that cannot be read",
+		out_line(
+		    "the catalog has been made again from '%s': %u backups, %u unproven files, %u manifests that cannot be read",
 		    cli->wire.engine.store->location, synced.backups_count, synced.unproven_count,
 		    synced.damaged_count);
 	}

@@ -39,7 +39,13 @@ static void
 print_list(const struct cli *cli, const struct backup_rows *rows)
 {
 	static const char *const headers[] = {
-		"BACKUP", "KIND", "STATE OF", "SIZE", "PROVED", "REMARK", NULL,
+		"BACKUP",
+		"KIND",
+		"STATE OF",
+		"SIZE",
+		"PROVED",
+		"REMARK",
+		NULL,
 	};
 	SCOPED(table_freep) struct table *table = table_new(headers);
 
@@ -146,10 +152,11 @@ show_row(const struct cli *cli, const struct backup_row *row)
 	show_field("size", sizes);
 	show_field("proved", out_proof(row));
 	show_field("proved at", row->level >= 0 ? out_time(cli, row->level_at, text) : NULL);
-	show_field("last check", row->checked_at.us != 0 ? out_time(cli, row->checked_at, text) : NULL);
+	show_field("last check",
+	    row->checked_at.us != 0 ? out_time(cli, row->checked_at, text) : NULL);
 	show_field("damage", row->check_message);
-	show_field("pinned", row->is_pinned
-	    ? (row->pin_reason != NULL ? row->pin_reason : "yes") : NULL);
+	show_field("pinned",
+	    row->is_pinned ? (row->pin_reason != NULL ? row->pin_reason : "yes") : NULL);
 	show_field("manifest", row->manifest_name);
 }
 
@@ -197,15 +204,17 @@ cmd_show(struct cli *cli, struct err *err)
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
 	    cli_choose_backup(cli, &choice, &row, err) < 0)
 		return -1;
-	if (!row.is_unproven && store_get_text(cli->wire.engine.store, row.manifest_name,
-	                            MANIFEST_MAX_BYTES, &text, err) < 0)
+	if (!row.is_unproven &&
+	    store_get_text(cli->wire.engine.store, row.manifest_name, MANIFEST_MAX_BYTES, &text,
+		err) < 0)
 		return -1;
 	if (cli->is_json)
 		return show_json(&row, &text, err);
 	show_row(cli, &row);
 	if (row.is_unproven) {
 		(void)putchar(10);
-		out_line("It was there before us and has no manifest: 'blackstart verify %s' reads it and writes one.",
+		out_line(
+		    "It was there before us and has no manifest: 'blackstart verify %s' reads it and writes one.",
 		    row.id);
 		return EXIT_OK;
 	}
@@ -230,7 +239,8 @@ cmd_log(struct cli *cli, struct err *err)
 		return -1;
 	if (catalog_run_get(cli->wire.engine.catalog, id, &row, err) < 0)
 		return err->kind == ERR_NOT_FOUND
-		    ? err_hint(err, "'blackstart status' names the last run of each job.") : -1;
+		    ? err_hint(err, "'blackstart status' names the last run of each job.")
+		    : -1;
 	if (file_read_all(row.log_path, LOG_MAX_BYTES, &text, err) < 0)
 		return -1;
 	if (cli->is_json) {

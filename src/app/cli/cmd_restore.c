@@ -52,7 +52,8 @@ choose(struct cli *cli, struct asked *asked, struct err *err)
 		return -1;
 	if (asked->row.is_unproven) {
 		(void)err_set(err, ERR_REFUSED, "backup '%s' has no manifest yet", asked->row.id);
-		return err_hint(err, "Type 'blackstart verify %s' first: it reads the file and writes one.",
+		return err_hint(err,
+		    "Type 'blackstart verify %s' first: it reads the file and writes one.",
 		    asked->row.id);
 	}
 
@@ -109,7 +110,8 @@ print_plan(const struct cli *cli, const struct backup_row *row, const struct res
 
 	out_line("restore  %s", plan->what);
 	out_line("from     %s, the state of %s (%s), %s", row->id,
-	    out_time(cli, row->consistent_at, when), out_ago(row->consistent_at, ago), out_proof(row));
+	    out_time(cli, row->consistent_at, when), out_ago(row->consistent_at, ago),
+	    out_proof(row));
 	out_line("to       %s", plan->target);
 	out_line("read     %s", format_bytes(plan->read_bytes, bytes));
 	if (plan->write_bytes > 0)
@@ -225,7 +227,8 @@ tell_report(struct cli *cli, const struct restore_report *report, const char *sc
 	root = json_object();
 	(void)json_object_set_new(root, "target", out_json_text(report->target));
 	(void)json_object_set_new(root, "next", out_json_text(report->next));
-	(void)json_object_set_new(root, "notes", texts_json(report->notes.items, report->notes.count));
+	(void)json_object_set_new(root, "notes",
+	    texts_json(report->notes.items, report->notes.count));
 	(void)json_object_set_new(root, "warnings",
 	    texts_json(report->warnings.items, report->warnings.count));
 	if (report->details != NULL)
@@ -272,7 +275,8 @@ promote_source(struct cli *cli, struct err *err)
 	const struct config *config = cli->wire.config;
 
 	if (to != NULL)
-		return wire_source_url(&cli->wire, cli->args, to, name != NULL ? name : "postgresql", err);
+		return wire_source_url(&cli->wire, cli->args, to,
+		    name != NULL ? name : "postgresql", err);
 	if (name == NULL && config != NULL && config->sources.count == 1)
 		name = config->sources.items[0].name;
 	if (name != NULL)
@@ -298,7 +302,8 @@ cmd_promote(struct cli *cli, struct err *err)
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0)
 		return -1;
 	source = promote_source(cli, err);
-	if (source == NULL || restore_promote(&cli->wire.engine, source, &request, &report, err) < 0)
+	if (source == NULL ||
+	    restore_promote(&cli->wire.engine, source, &request, &report, err) < 0)
 		return -1;
 
 	return tell_report(cli, &report, "blackstart.promote/1", err);

@@ -58,7 +58,15 @@ static void
 print_matrix(const struct cli *cli, const struct overview *overview)
 {
 	static const char *const headers[] = {
-		"JOB", "KIND", "LAST RUN", "LAST GOOD BACKUP", "BACKUPS", "SIZE", "PROVED", "NEXT", NULL,
+		"JOB",
+		"KIND",
+		"LAST RUN",
+		"LAST GOOD BACKUP",
+		"BACKUPS",
+		"SIZE",
+		"PROVED",
+		"NEXT",
+		NULL,
 	};
 	SCOPED(table_freep) struct table *table = table_new(headers);
 
@@ -69,12 +77,13 @@ print_matrix(const struct cli *cli, const struct overview *overview)
 		table_cell(table, "%s%s", job->abnormal != NULL ? "! " : "  ", job->job);
 		table_cell(table, "%s", job->kind != NULL ? job->kind : "-");
 		table_cell(table, "%s", last_text(job, last, sizeof(last)));
-		table_cell(table, "%s", job->newest.id != NULL
-		    ? out_ago(job->newest.consistent_at, ago) : "none");
+		table_cell(table, "%s",
+		    job->newest.id != NULL ? out_ago(job->newest.consistent_at, ago) : "none");
 		table_cell(table, "%u", job->backups_count);
 		table_cell(table, "%s", format_bytes(job->stored_bytes, size));
 		if (job->proved_level >= 0)
-			table_cell(table, "L%d, %s", job->proved_level, out_ago(job->proved_at, ago));
+			table_cell(table, "L%d, %s", job->proved_level,
+			    out_ago(job->proved_at, ago));
 		else
 			table_cell(table, "no");
 		table_cell(table, "%s", out_time(cli, job->next_run, next));
@@ -99,8 +108,10 @@ print_abnormal(const struct overview *overview)
 		out_line("  next: blackstart list");
 	}
 	if (overview->unproven_count > 0)
-		out_line("%u %s there before us, without a manifest: 'blackstart verify --all' reads them",
-		    overview->unproven_count, overview->unproven_count == 1 ? "file was" : "files were");
+		out_line(
+		    "%u %s there before us, without a manifest: 'blackstart verify --all' reads them",
+		    overview->unproven_count,
+		    overview->unproven_count == 1 ? "file was" : "files were");
 }
 
 static void
@@ -134,7 +145,8 @@ job_json(const struct overview_job *job)
 	(void)json_object_set_new(root, "newest_backup",
 	    job->newest.id != NULL ? backup_row_json(&job->newest) : json_null());
 	(void)json_object_set_new(root, "backups_count", json_integer(job->backups_count));
-	(void)json_object_set_new(root, "stored_bytes", json_integer((json_int_t)job->stored_bytes));
+	(void)json_object_set_new(root, "stored_bytes",
+	    json_integer((json_int_t)job->stored_bytes));
 	(void)json_object_set_new(root, "proved_level",
 	    job->proved_level >= 0 ? json_integer(job->proved_level) : json_null());
 	(void)json_object_set_new(root, "proved_at", out_json_time(job->proved_at));
@@ -178,8 +190,8 @@ cmd_status(struct cli *cli, struct err *err)
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
 	    expectations_make(cli->wire.config, now, &expected, err) < 0 ||
-	    overview_make(&cli->wire.engine, expected.rows.items, expected.rows.count, now, &overview,
-	        err) < 0)
+	    overview_make(&cli->wire.engine, expected.rows.items, expected.rows.count, now,
+		&overview, err) < 0)
 		return -1;
 	if (cli->is_json && overview_json(cli, &overview, err) < 0)
 		return -1;

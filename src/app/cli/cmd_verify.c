@@ -28,7 +28,8 @@ static int
 level_for(struct climbs *climbs, const struct source *source, const struct backup_row *row)
 {
 	const struct backup_kind *kind = source_kind(source, row->kind);
-	unsigned fallback = kind != NULL && kind->default_level >= 0 ? (unsigned)kind->default_level : 1;
+	unsigned fallback = kind != NULL && kind->default_level >= 0 ? (unsigned)kind->default_level
+								     : 1;
 
 	if (climbs->smoke.count > 0 && fallback < 4)
 		fallback = 4;
@@ -63,14 +64,18 @@ outcome_json(const struct verify_outcome *outcome, int asked, const struct err *
 	for (size_t i = 0; i < outcome->report.notes.count; i++)
 		(void)json_array_append_new(notes, out_json_text(outcome->report.notes.items[i]));
 	for (size_t i = 0; i < outcome->report.warnings.count; i++)
-		(void)json_array_append_new(warnings, out_json_text(outcome->report.warnings.items[i]));
+		(void)json_array_append_new(warnings,
+		    out_json_text(outcome->report.warnings.items[i]));
 	(void)json_object_set_new(root, "id", out_json_text(outcome->backup_id));
 	(void)json_object_set_new(root, "level_asked", json_integer(asked));
 	(void)json_object_set_new(root, "level",
 	    outcome->level >= 0 ? json_integer(outcome->level) : json_null());
-	(void)json_object_set_new(root, "result", json_string(failure == NULL ? "proved"
-	    : failure->kind == ERR_MISMATCH ? "damaged" : "not_tested"));
-	(void)json_object_set_new(root, "message", out_json_text(failure != NULL ? failure->msg : NULL));
+	(void)json_object_set_new(root, "result",
+	    json_string(failure == NULL             ? "proved"
+		    : failure->kind == ERR_MISMATCH ? "damaged"
+						    : "not_tested"));
+	(void)json_object_set_new(root, "message",
+	    out_json_text(failure != NULL ? failure->msg : NULL));
 	(void)json_object_set_new(root, "duration_us", json_integer(outcome->duration_us));
 	(void)json_object_set_new(root, "notes", notes);
 	(void)json_object_set_new(root, "warnings", warnings);
@@ -83,7 +88,8 @@ outcome_json(const struct verify_outcome *outcome, int asked, const struct err *
 static void
 note_failure(struct climbs *climbs, const struct err *failure)
 {
-	if (climbs->failed == 0 || (failure->kind == ERR_MISMATCH && climbs->worst.kind != ERR_MISMATCH))
+	if (climbs->failed == 0 ||
+	    (failure->kind == ERR_MISMATCH && climbs->worst.kind != ERR_MISMATCH))
 		climbs->worst = *failure;
 	climbs->failed++;
 }
@@ -93,13 +99,16 @@ climb_one(struct climbs *climbs, const struct backup_row *row, struct err *err)
 {
 	SCOPED(verify_outcome_done) struct verify_outcome outcome = { .level = -1 };
 	struct verify_order order = {
-		.backup = row, .smoke = climbs->smoke.items, .smoke_count = climbs->smoke.count,
+		.backup = row,
+		.smoke = climbs->smoke.items,
+		.smoke_count = climbs->smoke.count,
 		.progress = &climbs->cli->progress,
 	};
 	bool has_failed;
 
 	if (str_equals(row->kind, "unreadable"))
-		return err_set(err, ERR_MISMATCH, "manifest '%s' cannot be read: %s", row->manifest_name,
+		return err_set(err, ERR_MISMATCH, "manifest '%s' cannot be read: %s",
+		    row->manifest_name,
 		    row->check_message != NULL ? row->check_message : "damaged");
 	order.source = wire_source_for(&climbs->cli->wire, row->source, row->source_type, err);
 	if (order.source == NULL)
@@ -125,7 +134,8 @@ climb_all(struct climbs *climbs, struct err *err)
 {
 	const struct cli *cli = climbs->cli;
 	const struct backup_filter filter = {
-		.source = args_text(cli->args, "source"), .kind = args_text(cli->args, "kind"),
+		.source = args_text(cli->args, "source"),
+		.kind = args_text(cli->args, "kind"),
 	};
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
 
@@ -163,7 +173,8 @@ climb_chosen(struct climbs *climbs, struct err *err)
 	struct cli *cli = climbs->cli;
 	SCOPED(backup_row_done) struct backup_row row = { .id = NULL };
 	const struct backup_choice choice = {
-		.word = args_word(cli->args, 0), .source = args_text(cli->args, "source"),
+		.word = args_word(cli->args, 0),
+		.source = args_text(cli->args, "source"),
 		.kind = args_text(cli->args, "kind"),
 	};
 

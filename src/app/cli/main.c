@@ -33,7 +33,8 @@ static const struct command_entry *
 find_entry(const char *verb)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(entry_tables); i++) {
-		for (const struct command_entry *entry = entry_tables[i]; entry->verb != NULL; entry++) {
+		for (const struct command_entry *entry = entry_tables[i]; entry->verb != NULL;
+		     entry++) {
 			if (strcmp(entry->verb, verb) == 0)
 				return entry;
 		}

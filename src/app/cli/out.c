@@ -110,7 +110,8 @@ table_print(const struct table *table)
 			(void)putchar('\n');
 		else
 			(void)printf("%*s",
-			    (int)(column_width(table, i % table->columns) - width_of(cell) + 2), "");
+			    (int)(column_width(table, i % table->columns) - width_of(cell) + 2),
+			    "");
 	}
 }
 
@@ -196,9 +197,11 @@ out_ago(struct wall_time time, char *text)
 	if (time.us == 0)
 		(void)snprintf(text, CLOCK_TEXT_SIZE, "never");
 	else if (us >= 0)
-		(void)snprintf(text, 2 * CLOCK_TEXT_SIZE, "%s ago", clock_format_duration(us, span));
+		(void)snprintf(text, 2 * CLOCK_TEXT_SIZE, "%s ago",
+		    clock_format_duration(us, span));
 	else
-		(void)snprintf(text, 2 * CLOCK_TEXT_SIZE, "in %s", clock_format_duration(-us, span));
+		(void)snprintf(text, 2 * CLOCK_TEXT_SIZE, "in %s",
+		    clock_format_duration(-us, span));
 
 	return text;
 }
@@ -218,7 +221,12 @@ const char *
 out_proof(const struct backup_row *row)
 {
 	static const char *const levels[] = {
-		"L0 unchanged", "L1 sound", "L2 restored", "L3 counted", "L4 works", "L5 plant",
+		"L0 unchanged",
+		"L1 sound",
+		"L2 restored",
+		"L3 counted",
+		"L4 works",
+		"L5 plant",
 	};
 
 	if (row->is_damaged)

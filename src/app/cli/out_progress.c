@@ -20,15 +20,16 @@ describe(const struct progress *progress, char *text, size_t size)
 
 	(void)format_bytes(progress->done_bytes, done);
 	(void)format_bytes((uint64_t)(per_us * 1e6), rate);
-	if (progress->total_bytes <= progress->done_bytes || elapsed_us < RATE_SETTLES_MS * US_PER_MS ||
-	    per_us <= 0) {
+	if (progress->total_bytes <= progress->done_bytes ||
+	    elapsed_us < RATE_SETTLES_MS * US_PER_MS || per_us <= 0) {
 		(void)snprintf(text, size, "%s, %s/s", done, rate);
 		return;
 	}
 	(void)snprintf(text, size, "%s of %s, %s/s, %s left", done,
 	    format_bytes(progress->total_bytes, total), rate,
-	    clock_format_duration(
-	        (int64_t)((double)(progress->total_bytes - progress->done_bytes) / per_us), left));
+	    clock_format_duration((int64_t)((double)(progress->total_bytes - progress->done_bytes) /
+				      per_us),
+		left));
 }
 
 static unsigned
@@ -56,7 +57,8 @@ draw_bar(const struct progress *progress)
 	memset(bar, '#', filled);
 	bar[BAR_WIDTH] = '\0';
 	if (progress->total_bytes > 0)
-		(void)fprintf(stderr, "\r%s [%s] %u%%  %s\x1b[K", progress->phase, bar, percent, text);
+		(void)fprintf(stderr, "\r%s [%s] %u%%  %s\x1b[K", progress->phase, bar, percent,
+		    text);
 	else
 		(void)fprintf(stderr, "\r%s  %s\x1b[K", progress->phase, text);
 }
@@ -67,8 +69,7 @@ print_line(struct cli *cli, const struct progress *progress)
 {
 	char text[160];
 	unsigned tenth = percent_of(progress) / 10;
-	bool is_late =
-	    clock_elapsed_us(cli->progress_line_at) >= LINE_INTERVAL_S * US_PER_S;
+	bool is_late = clock_elapsed_us(cli->progress_line_at) >= LINE_INTERVAL_S * US_PER_S;
 	bool is_early = clock_elapsed_us(progress->began) < 2 * US_PER_S;
 
 	if (progress->done_bytes == 0) {

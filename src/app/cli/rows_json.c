@@ -21,8 +21,10 @@ backup_row_json(const struct backup_row *row)
 	(void)json_object_set_new(root, "started", out_json_time(row->started));
 	(void)json_object_set_new(root, "finished", out_json_time(row->finished));
 	(void)json_object_set_new(root, "consistent_at", out_json_time(row->consistent_at));
-	(void)json_object_set_new(root, "content_bytes", json_integer((json_int_t)row->content_bytes));
-	(void)json_object_set_new(root, "stored_bytes", json_integer((json_int_t)row->stored_bytes));
+	(void)json_object_set_new(root, "content_bytes",
+	    json_integer((json_int_t)row->content_bytes));
+	(void)json_object_set_new(root, "stored_bytes",
+	    json_integer((json_int_t)row->stored_bytes));
 	(void)json_object_set_new(root, "warnings_count", json_integer(row->warnings_count));
 	(void)json_object_set_new(root, "proved", json_boolean(!row->is_unproven));
 	(void)json_object_set_new(root, "damaged", json_boolean(row->is_damaged));
@@ -50,8 +52,10 @@ run_row_json(const struct run_row *row)
 	(void)json_object_set_new(root, "started", out_json_time(row->started));
 	(void)json_object_set_new(root, "finished", out_json_time(row->finished));
 	(void)json_object_set_new(root, "backup", out_json_text(row->backup_id));
-	(void)json_object_set_new(root, "source_bytes", json_integer((json_int_t)row->source_bytes));
-	(void)json_object_set_new(root, "stored_bytes", json_integer((json_int_t)row->stored_bytes));
+	(void)json_object_set_new(root, "source_bytes",
+	    json_integer((json_int_t)row->source_bytes));
+	(void)json_object_set_new(root, "stored_bytes",
+	    json_integer((json_int_t)row->stored_bytes));
 	(void)json_object_set_new(root, "message", out_json_text(row->message));
 	(void)json_object_set_new(root, "hint", out_json_text(row->hint));
 

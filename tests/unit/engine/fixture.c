@@ -114,8 +114,7 @@ faulty_list(struct store *store, const char *prefix, struct store_listing *ret_l
 }
 
 static int
-faulty_stat(struct store *store, const char *name, struct store_object *ret_object,
-    struct err *err)
+faulty_stat(struct store *store, const char *name, struct store_object *ret_object, struct err *err)
 {
 	return store_stat(faulty_of(store)->real, name, ret_object, err);
 }
@@ -286,8 +285,9 @@ fixture_init(struct fixture *fixture)
 	fixture->folder = xstrdup(template);
 	store_path = path_join(template, "store");
 	catalog_path = path_join(template, "catalog.db");
-	real = posix_store_open(
-	    &(struct posix_store_options){ .path = store_path, .may_create = true }, &err);
+	real = posix_store_open(&(struct posix_store_options){ .path = store_path,
+				    .may_create = true },
+	    &err);
 	assert_non_null(real);
 	fixture->engine.store = faulty_new(real);
 	fixture->engine.catalog = catalog_open(catalog_path, &err);
@@ -343,8 +343,9 @@ fixture_assert_whole(struct fixture *fixture)
 
 		if (!name_is_manifest(listing.objects.items[i].name))
 			continue;
-		assert_int_equal(
-		    view_open(&fixture->engine, listing.objects.items[i].name, &view, &err), 0);
+		assert_int_equal(view_open(&fixture->engine, listing.objects.items[i].name, &view,
+				     &err),
+		    0);
 		assert_int_equal(view.manifest->files.count, 3);
 		if (view_check_rest(&view, &err) < 0)
 			fail_msg("'%s': %s", listing.objects.items[i].name, err.msg);

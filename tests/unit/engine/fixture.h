@@ -15,9 +15,9 @@ struct fixture {
 	char *folder;
 	struct engine engine;
 	struct source source;
-	const char *identity;   /* what the source says it is */
-	bool source_fails;      /* in the middle of its second part */
-	bool source_dies;       /* there as well: the process ends at once */
+	const char *identity; /* what the source says it is */
+	bool source_fails;    /* in the middle of its second part */
+	bool source_dies;     /* there as well: the process ends at once */
 };
 
 /* Every call of the store counts; call `fail_at` fails, 0: none. */

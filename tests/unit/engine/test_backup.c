@@ -21,7 +21,10 @@ static struct backup_job
 job_of(struct fixture *fixture, const char *kind)
 {
 	return (struct backup_job){
-		.name = "plant-job", .source = &fixture->source, .kind = kind, .compression_level = 1,
+		.name = "plant-job",
+		.source = &fixture->source,
+		.kind = kind,
+		.compression_level = 1,
 	};
 }
 
@@ -142,7 +145,8 @@ test_another_identity_is_refused_until_adopted(void **state)
 	assert_int_equal(err.kind, ERR_REFUSED);
 	assert_non_null(strstr(err.hint, "source adopt plant"));
 	assert_int_equal(rows_count(&fixture), 1);
-	assert_int_equal(backup_adopt_identity(&fixture.engine, &fixture.source, &identity, &err), 0);
+	assert_int_equal(backup_adopt_identity(&fixture.engine, &fixture.source, &identity, &err),
+	    0);
 	assert_string_equal(identity, "second");
 	assert_int_equal(make(&fixture, "dump", &err), 0);
 	fixture_done(&fixture);
@@ -198,7 +202,10 @@ test_the_same_job_twice_is_busy(void **state)
 	struct fixture fixture;
 	struct err err = ERR_INIT;
 	const struct run_options options = {
-		.verb = "backup", .job = "plant-job", .source = "plant", .is_exclusive = true,
+		.verb = "backup",
+		.job = "plant-job",
+		.source = "plant",
+		.is_exclusive = true,
 	};
 	struct run run;
 

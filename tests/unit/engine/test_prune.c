@@ -25,7 +25,9 @@ static void
 make_backups(struct fixture *fixture)
 {
 	const struct backup_job job = {
-		.name = "plant-job", .source = &fixture->source, .kind = "dump",
+		.name = "plant-job",
+		.source = &fixture->source,
+		.kind = "dump",
 	};
 
 	for (unsigned i = 0; i < BACKUPS; i++) {
@@ -40,7 +42,9 @@ static int
 keep_one(struct fixture *fixture, bool is_dry_run, struct prune_outcome *outcome, struct err *err)
 {
 	const struct prune_order order = {
-		.job = "plant-job", .policy = { .last = 1 }, .is_dry_run = is_dry_run,
+		.job = "plant-job",
+		.policy = { .last = 1 },
+		.is_dry_run = is_dry_run,
 	};
 
 	return prune_run(&fixture->engine, &order, outcome, err);
@@ -108,8 +112,9 @@ test_a_pinned_backup_stays(void **state)
 	make_backups(&fixture);
 	assert_int_equal(keep_one(&fixture, true, &planned, &err), 0);
 	assert_false(planned.verdicts.items[BACKUPS - 1].is_kept);
-	assert_int_equal(
-	    prune_pin(&fixture.engine, planned.verdicts.items[BACKUPS - 1].id, "before work", &err), 0);
+	assert_int_equal(prune_pin(&fixture.engine, planned.verdicts.items[BACKUPS - 1].id,
+			     "before work", &err),
+	    0);
 	assert_int_equal(sync_catalog(&fixture.engine, false, &synced, &err), 0);
 	assert_int_equal(keep_one(&fixture, false, &outcome, &err), 0);
 	assert_int_equal(outcome.removed_count, BACKUPS - 2);
@@ -146,7 +151,8 @@ test_damage_is_found_named_and_remembered(void **state)
 	order.backup = &rows.rows.items[0];
 	assert_int_equal(verify_run(&fixture.engine, &order, &outcome, &err), -1);
 	assert_int_equal(err.kind, ERR_MISMATCH);
-	assert_non_null(strstr(err.msg, ".dump' is damaged: the first difference lies between byte 0"));
+	assert_non_null(strstr(err.msg,
+	    ".dump' is damaged: the first difference lies between byte 0"));
 	assert_int_equal(sync_catalog(&fixture.engine, true, &synced, &err), 0);
 	assert_int_equal(catalog_backup_list(fixture.engine.catalog, &all, &after, &err), 0);
 	assert_true(after.rows.items[0].is_damaged);
