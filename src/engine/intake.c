@@ -22,8 +22,8 @@ struct part_sink {
 	char *object_name;
 	bool is_compressed;
 	uint64_t content_bytes;
-	struct digest
-	    *digest; /* of what is stored; the intake's, it outlives the chain's threads */
+	/* Of what is stored; the intake's, so that it outlives the chain's threads. */
+	struct digest *digest;
 };
 
 static int
