@@ -131,6 +131,8 @@ start(const struct folder_flow *flow, const char *database, const struct dump_se
 	tool_arg(&tool, "--file=%s", flow->dir);
 	tool_arg(&tool, "--jobs=%u", tool_jobs(flow->job->request->parallel));
 	tool_arg(&tool, "%s", flow->job->compress);
+	/* Its fsync would open every file for writing once more, which looks like a file just closed. */
+	tool_arg(&tool, "--no-sync");
 	tool_arg(&tool, "--snapshot=%s", session->snapshot);
 	tool_arg(&tool, "--no-password");
 	if (tool_connect(&tool, flow->job->pg, "--dbname", database, err) < 0)
