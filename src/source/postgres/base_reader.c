@@ -145,6 +145,51 @@ base_reader_manifest(struct base_reader *reader, const void *data, size_t size, 
 	return base_manifest_feed(reader->manifest, data, size, err);
 }
 
+struct manifest_sink {
+	struct sink base;
+	struct base_reader *reader;
+};
+
+static int
+manifest_sink_write(struct sink *sink, const void *data, size_t size, struct err *err)
+{
+	return base_reader_manifest(((struct manifest_sink *)sink)->reader, data, size, err);
+}
+
+/* Complete or not is for base_reader_finish to say. */
+static int
+manifest_sink_finish(struct sink *sink, struct err *err)
+{
+	(void)sink;
+	(void)err;
+
+	return 0;
+}
+
+static void
+manifest_sink_free(struct sink *sink)
+{
+	free(sink);
+}
+
+static const struct sink_ops manifest_sink_ops = {
+	.name = "manifest",
+	.write = manifest_sink_write,
+	.finish = manifest_sink_finish,
+	.free = manifest_sink_free,
+};
+
+struct sink *
+base_reader_manifest_sink(struct base_reader *reader)
+{
+	struct manifest_sink *sink = xcalloc(1, sizeof(*sink));
+
+	sink->base.ops = &manifest_sink_ops;
+	sink->reader = reader;
+
+	return &sink->base;
+}
+
 int
 base_reader_finish(struct base_reader *reader, uint64_t system_identifier, struct err *err)
 {

@@ -33,9 +33,10 @@ struct base_reader *base_reader_new(const struct base_observer *observer,
 /* A sink for the next archive: NULL is base.tar, else the OID of a tablespace.  Yours. */
 struct sink *base_reader_archive(struct base_reader *reader, const char *tablespace) MUST_CHECK;
 
-/* Bytes of the server's manifest, after the archives. */
+/* Bytes of the server's manifest, after the archives; or a sink that takes them, yours. */
 int base_reader_manifest(struct base_reader *reader, const void *data, size_t size, struct err *err)
     MUST_CHECK;
+struct sink *base_reader_manifest_sink(struct base_reader *reader) MUST_CHECK;
 
 /*
  * The end of the manifest: complete and right, and its files are those that were read, no more

@@ -162,14 +162,17 @@ is_all_zero(const uint8_t *page)
 }
 
 enum page_state
-page_check(const uint8_t *page, uint32_t block, uint64_t start_lsn)
+page_check(const uint8_t *page, uint32_t block, uint64_t start_lsn, uint64_t end_lsn)
 {
+	uint64_t lsn;
+
 	if (get_u16(page + UPPER_AT) == 0 && is_all_zero(page))
 		return PAGE_NEW;
 	if (page_checksum(page, block) == get_u16(page + CHECKSUM_AT))
 		return PAGE_GOOD;
+	lsn = page_lsn(page);
 
-	return page_lsn(page) >= start_lsn ? PAGE_NOT_JUDGED : PAGE_BAD;
+	return end_lsn != 0 && lsn >= start_lsn && lsn <= end_lsn ? PAGE_NOT_JUDGED : PAGE_BAD;
 }
 
 /* ---- names -------------------------------------------------------------------------------- */

@@ -25,10 +25,12 @@ enum page_state {
 };
 
 /*
- * Judge one page.  Pages with an LSN at or after `start_lsn` (UINT64_MAX: judge all) may be torn
- * and are not judged.
+ * Judge one page.  A page that changed during the backup, which its LSN between `start_lsn` and
+ * `end_lsn` tells, may be torn and is not judged; 0 and 0: judge all.  A wrong checksum together
+ * with an LSN from beyond the backup's end is damage.
  */
-enum page_state page_check(const uint8_t *page, uint32_t block, uint64_t start_lsn);
+enum page_state page_check(const uint8_t *page, uint32_t block, uint64_t start_lsn,
+    uint64_t end_lsn);
 
 uint64_t page_lsn(const uint8_t *page);
 

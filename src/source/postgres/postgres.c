@@ -216,6 +216,7 @@ const struct source_ops postgres_source_ops = {
 	.plan = postgres_plan,
 	.restore = postgres_restore,
 	.promote = postgres_promote,
+	.sweep_scratch = pg_scratch_sweep,
 	.free = postgres_free,
 };
 

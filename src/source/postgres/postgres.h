@@ -12,20 +12,25 @@
 struct err;
 struct secret;
 struct source;
+struct source_ops;
+
+/* What the engine knows of the driver before there is a source. */
+extern const struct source_ops postgres_source_ops;
 
 struct postgres_options {
-	const char *label;                 /* "postgresql" */
-	const char *host;                  /* NULL: no live server is known (verify, restore to files) */
-	unsigned port;                     /* 0: 5432 */
+	const char *label; /* "postgresql" */
+	const char *host;  /* NULL: no live server is known (verify, restore to files) */
+	unsigned port;     /* 0: 5432 */
 	const char *user;
-	const char *const *databases;      /* NULL-terminated; empty: all that allow connections */
-	const char *maintenance_database;  /* to connect to first; NULL: the first of databases, else "postgres" */
-	const struct secret *password;     /* a loan, must outlive the source; NULL: libpq's own ways */
-	const char *sslmode;               /* NULL: "prefer" */
-	const char *sslrootcert;           /* NULL: libpq's default */
-	const char *const *bin_dirs;       /* NULL or empty: found by themselves ("auto") */
-	const char *scratch_user;          /* OS user for scratch servers when we are root; NULL: "postgres" */
-	const char *dump_format;           /* NULL or "custom", "directory" */
+	const char *const *databases; /* NULL-terminated; empty: all that allow connections */
+	/* To connect to first; NULL: the first of databases, else "postgres". */
+	const char *maintenance_database;
+	const struct secret *password; /* a loan, outlives the source; NULL: libpq's own ways */
+	const char *sslmode;           /* NULL: "prefer" */
+	const char *sslrootcert;       /* NULL: libpq's default */
+	const char *const *bin_dirs;   /* NULL or empty: found by themselves ("auto") */
+	const char *scratch_user;      /* of scratch servers when we are root; NULL: "postgres" */
+	const char *dump_format;       /* NULL or "custom", "directory" */
 };
 
 /* A source made of options (all texts are copied).  No connection is made yet. */

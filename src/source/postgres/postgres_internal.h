@@ -135,6 +135,9 @@ struct scratch_options {
 	bool is_kept;             /* leave it running after scratch_free (restore --start) */
 	const char *const *settings; /* "name=value", NULL-terminated, after our own safe ones */
 	const char *encoding;     /* for initdb, NULL: UTF8 */
+	const char *superuser;    /* to connect as; NULL: "postgres", or one that lets us in */
+	const char *owner;        /* OS user to run as when we are root; NULL: scratch_user */
+	const char *socket_dir;   /* for is_kept: where its own settings put the socket */
 };
 
 /*
@@ -155,6 +158,12 @@ int scratch_stop(struct scratch *scratch, struct err *err) MUST_CHECK;
 /* Stop at once if it still runs (unless is_kept) and forget it; files stay. NULL is ok. */
 void scratch_free(struct scratch *scratch);
 SCOPED_FREE(struct scratch, scratch_free)
+
+/*
+ * Stop whatever server a killed run left running below `work_dir`, so that it can be removed.
+ * Only processes named postgres whose data directory lies there are touched.
+ */
+int pg_scratch_sweep(const char *work_dir, struct err *err) MUST_CHECK;
 
 /* The OS user that scratch servers and restored data directories belong to, when we are root. */
 int pg_server_user(const struct postgres *pg, const char *owner, uid_t *ret_uid, gid_t *ret_gid,

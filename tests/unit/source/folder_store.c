@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -151,6 +152,13 @@ folder_store_init(struct folder_store *store, const char *folder)
 	store->draft = manifest_new();
 	store->draft->kind = xstrdup("base");
 	store->draft->id = xstrdup("pg-base-test");
+	store->draft->job = xstrdup("pg-base");
+	store->draft->source_name = xstrdup("postgresql");
+	store->draft->source_type = xstrdup("postgres");
+	store->draft->tool_name = xstrdup("blackstart");
+	store->draft->tool_version = xstrdup("test");
+	store->draft->started = clock_wall();
+	store->draft->finished = store->draft->started;
 	store->level = 1;
 	store->workers = 2;
 	store->view.read = read_part;
