@@ -121,6 +121,17 @@ read_list(struct count *count, struct err *err)
 }
 
 int
+count_use_plain_bytes(PGconn *conn, struct err *err)
+{
+	const char *encoding = PQparameterStatus(conn, "server_encoding");
+
+	if (!str_equals(encoding, "SQL_ASCII"))
+		return 0;
+
+	return pg_execute(conn, "SET client_encoding = 'SQL_ASCII'", err);
+}
+
+int
 count_begin(struct count *count, PGconn *conn, bool is_standby, struct err *err)
 {
 	*count = (struct count){ .conn = conn, .is_standby = is_standby };
@@ -135,6 +146,8 @@ count_begin(struct count *count, PGconn *conn, bool is_standby, struct err *err)
 		"SET row_security = off; SET lock_timeout = '1s'; SET jit = off; "
 		"SET max_parallel_workers_per_gather = 0; SET synchronize_seqscans = off",
 		err) < 0)
+		return -1;
+	if (count_use_plain_bytes(conn, err) < 0)
 		return -1;
 
 	return read_list(count, err);

@@ -50,6 +50,9 @@ struct count {
 	struct str trouble; /* the first reason why a table was not counted */
 };
 
+/* In a database without an encoding, names may be bytes that no conversion accepts. */
+int count_use_plain_bytes(PGconn *conn, struct err *err) MUST_CHECK;
+
 /* Read the list of tables.  `conn` is in a repeatable read transaction and stays a loan. */
 int count_begin(struct count *count, PGconn *conn, bool is_standby, struct err *err) MUST_CHECK;
 

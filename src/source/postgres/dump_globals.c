@@ -27,7 +27,9 @@ run(const struct dump_job *job, const struct pg_program *program, const char *da
 	tool_arg(&tool, "--no-password");
 	if (!has_passwords)
 		tool_arg(&tool, "--no-role-passwords");
-	tool_arg(&tool, "--database=%s", database);
+	/* It would take such a name for a connection string; then it chooses one itself. */
+	if (strchr(database, '=') == NULL && strstr(database, "://") == NULL)
+		tool_arg(&tool, "--database=%s", database);
 	if (tool_connect(&tool, job->pg, "--dbname", database, err) < 0)
 		return -1;
 

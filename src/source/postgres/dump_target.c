@@ -44,6 +44,26 @@ target_name(const char *database, const char *new_name)
 	return new_name != NULL ? xstrdup(new_name) : target_stamped(database, "restored");
 }
 
+char *
+target_word(const char *text)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				    "0123456789_.-/:@+,";
+	struct str word = STR_INIT;
+
+	if (text[0] != '\0' && text[strspn(text, plain)] == '\0')
+		return xstrdup(text);
+	str_add_char(&word, '\'');
+	for (const char *c = text; *c != '\0'; c++) {
+		if (*c == '\'')
+			str_add(&word, "'\\'");
+		str_add_char(&word, *c);
+	}
+	str_add_char(&word, '\'');
+
+	return str_take(&word);
+}
+
 /* ---- the administration connection ------------------------------------------------------------------ */
 
 PGconn *

@@ -19,6 +19,9 @@ char *target_name(const char *database, const char *new_name) MUST_CHECK;
 /* "web" with "_broken_20251125_020000" behind it, cut as above; yours. */
 char *target_stamped(const char *database, const char *word) MUST_CHECK;
 
+/* The text as one word of a command line to type, quoted where it must be; yours. */
+char *target_word(const char *text) MUST_CHECK;
+
 /*
  * A connection to a database that is none of the two (NULL: any will do): the maintenance
  * database, "postgres" or "template1".

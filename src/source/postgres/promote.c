@@ -300,6 +300,9 @@ tell(const struct swap *swap, struct restore_report *report)
 static void
 tell_plan(const struct swap *swap, struct restore_report *report)
 {
+	SCOPED(freep) char *from = target_word(swap->name);
+	SCOPED(freep) char *to = target_word(swap->live);
+
 	report->target = xasprintf("database '%s' on %s:%u", swap->live, swap->pg->host,
 	    swap->pg->port);
 	if (swap->has_live)
@@ -308,7 +311,7 @@ tell_plan(const struct swap *swap, struct restore_report *report)
 			      "to '%s'",
 			swap->live, swap->name, swap->live, swap->broken));
 	vec_push(&report->notes, xasprintf("would rename '%s' to '%s'", swap->name, swap->live));
-	report->next = xasprintf("blackstart promote %s --confirm=%s", swap->name, swap->live);
+	report->next = xasprintf("blackstart promote %s --confirm=%s", from, to);
 }
 
 /* The live name is typed by the operator; what it must be is known only from the new name. */
