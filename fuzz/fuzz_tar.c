@@ -61,9 +61,10 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct told told = { .is_in_entry = 0 };
-	const struct tar_handler handler = {
-		.begin = on_begin, .data = on_data, .end = on_end, .context = &told
-	};
+	const struct tar_handler handler = { .begin = on_begin,
+		.data = on_data,
+		.end = on_end,
+		.context = &told };
 	size_t piece = size > 0 ? (size_t)data[0] * 7 + 1 : 1;
 	struct sink *sink = tar_push_new(&handler);
 	struct err err = ERR_INIT;

@@ -119,7 +119,8 @@ list_into(DIR *dir, const char *path, size_t max_count, struct dir_listing *to, 
 	to->names = names.items;
 	to->count = names.count;
 	if (names.count > max_count)
-		return err_set(err, ERR_LIMIT, "folder '%s' holds more than %zu entries", path, max_count);
+		return err_set(err, ERR_LIMIT, "folder '%s' holds more than %zu entries", path,
+		    max_count);
 	if (errno != 0)
 		return err_sys(err, "cannot read folder '%s'", path);
 
@@ -170,7 +171,8 @@ remove_entry(int at, const char *name, const char *path, unsigned depth, struct 
 	struct stat st;
 
 	if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, "cannot look at '%s' in '%s'", name, path);
+		return errno == ENOENT ? 0
+				       : err_sys(err, "cannot look at '%s' in '%s'", name, path);
 	if (S_ISDIR(st.st_mode)) {
 		/* O_NOFOLLOW: a symbolic link that took its place just now is refused, not entered. */
 		int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -73,8 +73,8 @@ file_read_all(const char *path, size_t max_bytes, struct str *to, struct err *er
 		if (total <= max_bytes)
 			str_add_bytes(to, data, (size_t)got);
 		if (total > max_bytes || str_is_full(to))
-			return err_set(err, ERR_LIMIT, "'%s' is larger than the %zu bytes expected of it",
-			    path, max_bytes);
+			return err_set(err, ERR_LIMIT,
+			    "'%s' is larger than the %zu bytes expected of it", path, max_bytes);
 	}
 }
 
@@ -148,7 +148,8 @@ check_secret_line(const char *path, const char *line, size_t size, struct err *e
 		return err_hint(err, "Write the password into its first line.");
 	}
 	if (size > SECRET_LINE_MAX_BYTES)
-		return err_set(err, ERR_LIMIT, "the first line of password file '%s' is too long", path);
+		return err_set(err, ERR_LIMIT, "the first line of password file '%s' is too long",
+		    path);
 	if (memchr(line, '\0', size) != NULL)
 		return err_set(err, ERR_DATA, "password file '%s' holds a zero byte", path);
 
@@ -165,8 +166,9 @@ check_secret_mode(const char *path, int fd, struct err *err)
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, ERR_REFUSED, "password file '%s' is not a file", path);
 	if ((st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
-		(void)err_set(err, ERR_REFUSED, "password file '%s' is open to every user (mode %04o)",
-		    path, (unsigned)(st.st_mode & 07777));
+		(void)err_set(err, ERR_REFUSED,
+		    "password file '%s' is open to every user (mode %04o)", path,
+		    (unsigned)(st.st_mode & 07777));
 		return err_hint(err, "Type: chmod o-rwx %s", path);
 	}
 

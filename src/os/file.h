@@ -20,8 +20,8 @@ struct str;
 int file_read_all(const char *path, size_t max_bytes, struct str *to, struct err *err) MUST_CHECK;
 
 /* Replace or create `path` durably: temporary file, fsync, rename, fsync of the folder. */
-int file_write_all(const char *path, const void *data, size_t size, mode_t mode,
-    struct err *err) MUST_CHECK;
+int file_write_all(const char *path, const void *data, size_t size, mode_t mode, struct err *err)
+    MUST_CHECK;
 
 /*
  * Read a password file: its first line without the newline.  Refused (ERR_REFUSED, with the
@@ -33,7 +33,8 @@ bool file_exists(const char *path);
 bool dir_exists(const char *path);
 
 /* Write all bytes, going on after short writes. */
-int fd_write_all(int fd, const void *data, size_t size, const char *name, struct err *err) MUST_CHECK;
+int fd_write_all(int fd, const void *data, size_t size, const char *name, struct err *err)
+    MUST_CHECK;
 
 /* Make `path` and missing parents with `mode`; each new entry is made durable. Existing is ok. */
 int dir_make_all(const char *path, mode_t mode, struct err *err) MUST_CHECK;
@@ -43,8 +44,8 @@ struct dir_listing {
 	char **names;
 	size_t count;
 };
-int dir_list(const char *path, size_t max_count, struct dir_listing *ret_listing,
-    struct err *err) MUST_CHECK;
+int dir_list(const char *path, size_t max_count, struct dir_listing *ret_listing, struct err *err)
+    MUST_CHECK;
 void dir_listing_done(struct dir_listing *listing);
 
 bool dir_is_empty(const char *path);

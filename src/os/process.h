@@ -18,17 +18,17 @@ struct err;
 struct process;
 
 struct process_options {
-	const char *const *argv;  /* argv[0] is the absolute path of the program */
-	const char *const *env;   /* "NAME=value" to add or replace; NULL: none */
-	const char *cwd;          /* NULL: as ours */
-	const int *inherit_fds;   /* kept open in the child under the same number */
+	const char *const *argv; /* argv[0] is the absolute path of the program */
+	const char *const *env;  /* "NAME=value" to add or replace; NULL: none */
+	const char *cwd;         /* NULL: as ours */
+	const int *inherit_fds;  /* kept open in the child under the same number */
 	size_t inherit_fds_count;
-	uid_t run_as_uid;         /* 0: as we are; else drop to this user ... */
-	gid_t run_as_gid;         /* ... and group, with no other groups */
-	bool wants_stdin;         /* a pipe to it; otherwise /dev/null */
-	bool wants_stdout;        /* a pipe from it; otherwise /dev/null */
-	int stdout_fd;            /* > 0 instead of wants_stdout: a loan */
-	size_t stderr_max_bytes;  /* how much of stderr to keep; 0: 64 KiB, the first and last halves */
+	uid_t run_as_uid;        /* 0: as we are; else drop to this user ... */
+	gid_t run_as_gid;        /* ... and group, with no other groups */
+	bool wants_stdin;        /* a pipe to it; otherwise /dev/null */
+	bool wants_stdout;       /* a pipe from it; otherwise /dev/null */
+	int stdout_fd;           /* > 0 instead of wants_stdout: a loan */
+	size_t stderr_max_bytes; /* how much of it to keep, its begin and its end; 0: 64 KiB */
 };
 
 /* Returns when the program runs; one that cannot be executed is an error here. */
@@ -47,8 +47,8 @@ struct process_flow {
  * Move bytes until stdout and stderr are at their end.  Looks at the stop flag: a stop ends the
  * pump with ERR_CANCELLED.  A child that closes stdin early is no error here: its exit tells.
  */
-int process_pump(struct process *process, const struct process_flow *flow,
-    struct err *err) MUST_CHECK;
+int process_pump(struct process *process, const struct process_flow *flow, struct err *err)
+    MUST_CHECK;
 
 struct process_exit {
 	bool was_signalled;
@@ -63,13 +63,13 @@ int process_wait(struct process *process, int timeout_ms, struct process_exit *r
     struct err *err) MUST_CHECK;
 
 /* pump + wait + exit code 0, or an error that quotes the last line of stderr (ERR_PEER). */
-int process_run(struct process *process, const struct process_flow *flow,
-    struct err *err) MUST_CHECK;
+int process_run(struct process *process, const struct process_flow *flow, struct err *err)
+    MUST_CHECK;
 
 int process_stdin_fd(const struct process *process);
 int process_stdout_fd(const struct process *process);
 pid_t process_pid(const struct process *process);
-const char *process_stderr(const struct process *process); /* a loan, "" when silent */
+const char *process_stderr(const struct process *process);       /* a loan, "" when silent */
 void process_signal(struct process *process, int signal_number); /* to its whole group */
 
 /* TERM, then KILL after 2 s when it still runs; reaped in any case.  NULL is ok. */

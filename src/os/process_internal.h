@@ -40,8 +40,8 @@ struct spawn {
 };
 
 /* Start the child; returns when the program runs, or with the reason why it cannot. */
-int process_spawn(const struct process_options *options, struct process *process,
-    struct err *err) MUST_CHECK;
+int process_spawn(const struct process_options *options, struct process *process, struct err *err)
+    MUST_CHECK;
 
 /* Read what stderr has now and keep it; closes it at its end. */
 void process_read_stderr(struct process *process);

@@ -11,9 +11,9 @@ char *
 store_info_format(const struct store_info *info)
 {
 	char created[CLOCK_TEXT_SIZE];
-	SCOPED(json_decrefp) json_t *json = json_pack("{s:i, s:s, s:s, s:s}", "format",
-	    (int)STORE_INFO_FORMAT, "id", info->id, "site", info->site, "created",
-	    clock_format(info->created, created));
+	SCOPED(json_decrefp)
+	json_t *json = json_pack("{s:i, s:s, s:s, s:s}", "format", (int)STORE_INFO_FORMAT, "id",
+	    info->id, "site", info->site, "created", clock_format(info->created, created));
 	SCOPED(freep) char *text = json_dumps(json, JSON_INDENT(2));
 
 	return xasprintf("%s\n", text);
@@ -27,7 +27,8 @@ check_format(const json_t *json, struct err *err)
 	if (!json_is_integer(format) || json_integer_value(format) < 1)
 		return err_set(err, ERR_DATA, "this is not the record of a store");
 	if (json_integer_value(format) > STORE_INFO_FORMAT) {
-		(void)err_set(err, ERR_REFUSED, "the store has format %lld, this program knows up to %d",
+		(void)err_set(err, ERR_REFUSED,
+		    "the store has format %lld, this program knows up to %d",
 		    (long long)json_integer_value(format), (int)STORE_INFO_FORMAT);
 		return err_hint(err, "Use the newer version of blackstart that wrote it.");
 	}

@@ -30,8 +30,8 @@ struct store_info {
 char *store_info_format(const struct store_info *info) MUST_CHECK;
 
 /* ERR_REFUSED for a newer format, ERR_DATA for anything else that is not a store's record. */
-int store_info_parse(const char *text, size_t size, struct store_info *ret_info,
-    struct err *err) MUST_CHECK;
+int store_info_parse(const char *text, size_t size, struct store_info *ret_info, struct err *err)
+    MUST_CHECK;
 void store_info_done(struct store_info *info);
 
 #endif

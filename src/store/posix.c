@@ -130,7 +130,8 @@ look_at(const struct store *store, const char *name, struct stat *ret_st, struct
 
 	if (lstat(path, ret_st) < 0)
 		return errno == ENOENT || errno == ENOTDIR
-		    ? err_set(err, ERR_NOT_FOUND, "'%s' is not in store '%s'", name, store->location)
+		    ? err_set(err, ERR_NOT_FOUND, "'%s' is not in store '%s'", name,
+			  store->location)
 		    : err_sys(err, "cannot look at '%s'", path);
 	if (!S_ISREG(ret_st->st_mode))
 		return err_set(err, ERR_NOT_FOUND, "'%s' in store '%s' is not a file", name,
@@ -240,8 +241,7 @@ list_entry(DIR *dir, const struct dirent *entry, const char *prefix, unsigned de
 }
 
 static int
-list_folder(DIR *dir, const char *prefix, unsigned depth, struct store_listing *to,
-    struct err *err)
+list_folder(DIR *dir, const char *prefix, unsigned depth, struct store_listing *to, struct err *err)
 {
 	const struct dirent *entry;
 
@@ -260,7 +260,8 @@ list_folder(DIR *dir, const char *prefix, unsigned depth, struct store_listing *
 static int
 compare_objects(const void *a, const void *b)
 {
-	return strcmp(((const struct store_object *)a)->name, ((const struct store_object *)b)->name);
+	return strcmp(((const struct store_object *)a)->name,
+	    ((const struct store_object *)b)->name);
 }
 
 static int
@@ -274,8 +275,8 @@ posix_list(struct store *store, const char *prefix, struct store_listing *ret_li
 	bool is_gone = false;
 
 	/* Through "." in the root, which may be a symbolic link itself. */
-	dir = posix_open_folder(AT_FDCWD, prefix[0] != '\0' ? path : store->location, path, &is_gone,
-	    err);
+	dir = posix_open_folder(AT_FDCWD, prefix[0] != '\0' ? path : store->location, path,
+	    &is_gone, err);
 	if (dir == NULL && !is_gone)
 		return -1;
 	if (dir != NULL && list_folder(dir, below, 0, &listing, err) < 0) {

@@ -11,11 +11,11 @@ struct store;
 
 struct posix_store_options {
 	const char *path;
-	const char *site;      /* NULL: any site, for reading and for use without a config */
-	const char *group;     /* group that may read the files, NULL: nobody else */
-	bool require_mount;    /* refuse when `path` is not a mount point */
-	bool may_create;       /* make the folder and store.json when missing */
-	bool is_read_only;     /* do not demand that it is writable */
+	const char *site;   /* NULL: any site, for reading and for use without a config */
+	const char *group;  /* group that may read the files, NULL: nobody else */
+	bool require_mount; /* refuse when `path` is not a mount point */
+	bool may_create;    /* make the folder and store.json when missing */
+	bool is_read_only;  /* do not demand that it is writable */
 };
 
 /*
@@ -23,7 +23,7 @@ struct posix_store_options {
  * and belongs to our site.  Writes .blackstart/store.json once.  ERR_REFUSED, with the way out,
  * for a store of another site or of a newer format.
  */
-struct store *posix_store_open(const struct posix_store_options *options,
-    struct err *err) MUST_CHECK;
+struct store *posix_store_open(const struct posix_store_options *options, struct err *err)
+    MUST_CHECK;
 
 #endif

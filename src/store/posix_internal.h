@@ -21,8 +21,8 @@ struct posix_store {
 extern const struct store_ops posix_ops;
 
 /* Make the folder `path` whose parent exists, with the store's mode and group. */
-int posix_make_folder(const struct posix_store *store, const char *path,
-    struct err *err) MUST_CHECK;
+int posix_make_folder(const struct posix_store *store, const char *path, struct err *err)
+    MUST_CHECK;
 
 /* Open the folder `name` in `at` for reading; NULL without an error when it is gone by now. */
 DIR *posix_open_folder(int at, const char *name, const char *path, bool *ret_is_gone,

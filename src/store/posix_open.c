@@ -39,7 +39,8 @@ check_mount(const struct posix_store_options *options, struct err *err)
 		return 0;
 	(void)err_set(err, ERR_REFUSED, "store '%s' is not mounted", options->path);
 
-	return err_hint(err, "Type: mount %s  (or set store.require_mount: false, if it lies on this disk).",
+	return err_hint(err,
+	    "Type: mount %s  (or set store.require_mount: false, if it lies on this disk).",
 	    options->path);
 }
 
@@ -48,7 +49,8 @@ fail_missing(const struct posix_store_options *options, struct err *err)
 {
 	(void)err_set(err, ERR_NOT_FOUND, "there is no store at '%s'", options->path);
 
-	return err_hint(err, "Check store.path in the configuration or --store, and that its disk is mounted.");
+	return err_hint(err,
+	    "Check store.path in the configuration or --store, and that its disk is mounted.");
 }
 
 /* The folder is there, or may be made. */
@@ -137,7 +139,8 @@ load_info(struct posix_store *store, const struct posix_store_options *options,
 	if (!options->may_create || options->is_read_only) {
 		(void)err_set(err, ERR_NOT_FOUND, "'%s' is not a store yet: it has no '%s'",
 		    options->path, STORE_INFO_NAME);
-		return err_hint(err, "The first backup makes it one; check the path if there was one.");
+		return err_hint(err,
+		    "The first backup makes it one; check the path if there was one.");
 	}
 	if (write_info(store, options->site, err) < 0)
 		return -1;
@@ -153,7 +156,8 @@ check_site(const struct posix_store *store, const char *site, struct err *err)
 	(void)err_set(err, ERR_REFUSED, "store '%s' belongs to site '%s', not to '%s'",
 	    store->base.location, store->base.site, site);
 
-	return err_hint(err, "Use another folder in store.path, or set 'site: %s' if this is that site.",
+	return err_hint(err,
+	    "Use another folder in store.path, or set 'site: %s' if this is that site.",
 	    store->base.site);
 }
 

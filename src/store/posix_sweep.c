@@ -63,8 +63,8 @@ judge_temporary(struct folder_sweep *sweep, const char *name)
 {
 	struct dead_file dead = { .fd = -1 };
 	/* Open for writing, because network file systems demand it for an exclusive lock. */
-	SCOPED(closep) int fd =
-	    openat(dirfd(sweep->dir), name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	SCOPED(closep)
+	int fd = openat(dirfd(sweep->dir), name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0 || fstat(fd, &dead.st) < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		/* Gone is gone; all else that cannot be had is left alone. */
@@ -133,7 +133,8 @@ static int
 remove_one(struct folder_sweep *sweep, const char *name, struct err *err)
 {
 	if (unlinkat(dirfd(sweep->dir), name, 0) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, "cannot remove '%s/%s'", sweep->path, name);
+		return errno == ENOENT ? 0
+				       : err_sys(err, "cannot remove '%s/%s'", sweep->path, name);
 	sweep->removed++;
 
 	return 0;
@@ -183,8 +184,8 @@ sweep_below(struct folder_sweep *above, const char *name, unsigned depth, struct
 {
 	SCOPED(freep) char *path = xasprintf("%s/%s", above->path, name);
 	bool is_gone = false;
-	SCOPED(posix_close_folder) DIR *dir =
-	    posix_open_folder(dirfd(above->dir), name, path, &is_gone, err);
+	SCOPED(posix_close_folder)
+	DIR *dir = posix_open_folder(dirfd(above->dir), name, path, &is_gone, err);
 	SCOPED(folder_sweep_done) struct folder_sweep sweep = { .dir = dir, .path = path };
 
 	if (dir == NULL)
@@ -202,8 +203,7 @@ sweep_below(struct folder_sweep *above, const char *name, unsigned depth, struct
 }
 
 static int
-sweep_entry(struct folder_sweep *sweep, const struct dirent *entry, unsigned depth,
-    struct err *err)
+sweep_entry(struct folder_sweep *sweep, const struct dirent *entry, unsigned depth, struct err *err)
 {
 	unsigned char type = posix_entry_type(dirfd(sweep->dir), entry);
 
@@ -242,9 +242,10 @@ int
 posix_sweep(struct store *store, unsigned *ret_removed, struct err *err)
 {
 	bool is_gone = false;
-	SCOPED(posix_close_folder) DIR *dir =
-	    posix_open_folder(AT_FDCWD, store->location, store->location, &is_gone, err);
-	SCOPED(folder_sweep_done) struct folder_sweep sweep = {
+	SCOPED(posix_close_folder)
+	DIR *dir = posix_open_folder(AT_FDCWD, store->location, store->location, &is_gone, err);
+	SCOPED(folder_sweep_done)
+	struct folder_sweep sweep = {
 		.dir = dir,
 		.path = store->location,
 		.is_root = true,

@@ -61,7 +61,8 @@ check_name(const char *name, struct err *err)
 	const char *fault = name_fault(name);
 
 	if (fault != NULL)
-		return err_set(err, ERR_REFUSED, "'%.200s' cannot be a name in the store: %s", name, fault);
+		return err_set(err, ERR_REFUSED, "'%.200s' cannot be a name in the store: %s", name,
+		    fault);
 
 	return 0;
 }
@@ -109,8 +110,8 @@ store_get_text(struct store *store, const char *name, size_t max_bytes, struct s
 	if (blob == NULL)
 		return -1;
 	if (blob->size_bytes > max_bytes)
-		return err_set(err, ERR_LIMIT, "'%s' is larger than the %zu bytes expected of it", name,
-		    max_bytes);
+		return err_set(err, ERR_LIMIT, "'%s' is larger than the %zu bytes expected of it",
+		    name, max_bytes);
 	text = xmalloc((size_t)blob->size_bytes);
 	if (blob_read_at(blob, 0, text, (size_t)blob->size_bytes, err) < 0)
 		return -1;

@@ -58,8 +58,8 @@ struct store {
 };
 
 /* A sink for a new object; durable when its finish returns 0.  ERR_EXISTS if the name is taken. */
-struct sink *store_put(struct store *store, const char *name, const char *run_id,
-    struct err *err) MUST_CHECK;
+struct sink *store_put(struct store *store, const char *name, const char *run_id, struct err *err)
+    MUST_CHECK;
 
 /* A small whole object in one call. */
 int store_put_text(struct store *store, const char *name, const char *run_id, const char *text,

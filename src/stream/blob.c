@@ -40,7 +40,8 @@ file_blob_read_at(struct blob *blob, uint64_t offset, void *data, size_t size, s
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			return err_sys(err, "cannot read '%s' at offset %" PRIu64, blob->name, offset);
+			return err_sys(err, "cannot read '%s' at offset %" PRIu64, blob->name,
+			    offset);
 		if (got == 0)
 			return err_set(err, ERR_DATA, "'%s' ends at offset %" PRIu64 " of %" PRIu64,
 			    blob->name, offset, blob->size_bytes);

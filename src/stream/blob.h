@@ -22,12 +22,12 @@ struct blob_ops {
 
 struct blob {
 	const struct blob_ops *ops;
-	const char *name;   /* for errors; lives as long as the blob */
+	const char *name; /* for errors; lives as long as the blob */
 	uint64_t size_bytes;
 };
 
-int blob_read_at(struct blob *blob, uint64_t offset, void *data, size_t size,
-    struct err *err) MUST_CHECK;
+int blob_read_at(struct blob *blob, uint64_t offset, void *data, size_t size, struct err *err)
+    MUST_CHECK;
 void blob_free(struct blob *blob);
 SCOPED_FREE(struct blob, blob_free)
 

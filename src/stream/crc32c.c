@@ -29,8 +29,9 @@ static uint32_t
 add_portable(uint32_t crc, const uint8_t *at, size_t size)
 {
 	for (; size >= 8; at += 8, size -= 8) {
-		uint32_t low = crc ^ ((uint32_t)at[0] | (uint32_t)at[1] << 8 |
-		    (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24);
+		uint32_t low = crc ^
+		    ((uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
+			(uint32_t)at[3] << 24);
 
 		crc = crc32c_table[7][low & 255] ^ crc32c_table[6][low >> 8 & 255] ^
 		    crc32c_table[5][low >> 16 & 255] ^ crc32c_table[4][low >> 24] ^
@@ -62,8 +63,8 @@ enum {
 __attribute__((target("sse4.2,pclmul"))) static uint64_t
 multiply(uint32_t a, uint32_t b)
 {
-	__m128i product = _mm_clmulepi64_si128(
-	    _mm_cvtsi32_si128((int)a), _mm_cvtsi32_si128((int)b), 0);
+	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi32_si128((int)a), _mm_cvtsi32_si128((int)b),
+	    0);
 
 	return (uint64_t)_mm_cvtsi128_si64(product);
 }

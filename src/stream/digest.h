@@ -22,7 +22,10 @@ struct digest {
 	VEC(uint32_t) block_crc32c; /* the last block may be short */
 };
 
-#define DIGEST_INIT { .bytes = 0 }
+#define DIGEST_INIT                                                                                \
+	{                                                                                          \
+		.bytes = 0                                                                         \
+	}
 
 void digest_done(struct digest *digest);
 void digest_sha256_hex(const struct digest *digest, char *ret_text); /* DIGEST_SHA256_HEX_SIZE */

@@ -137,8 +137,8 @@ fail_frame(const struct expansion *expansion, uint64_t offset, size_t result, st
 	bool is_too_large = ZSTD_getErrorCode(result) == ZSTD_error_frameParameter_windowTooLarge;
 
 	return err_set(err, is_too_large ? ERR_LIMIT : ERR_DATA,
-	    "'%s' cannot be expanded: frame at offset %" PRIu64 ": %s", expansion->blob->name, offset,
-	    ZSTD_getErrorName(result));
+	    "'%s' cannot be expanded: frame at offset %" PRIu64 ": %s", expansion->blob->name,
+	    offset, ZSTD_getErrorName(result));
 }
 
 static int
@@ -273,10 +273,11 @@ check_frames(const struct expansion *expansion, size_t *ret_stored_max, size_t *
 	for (size_t i = 0; i < expansion->table.frames.count; i++) {
 		const struct seek_frame *frame = &expansion->table.frames.items[i];
 
-		if (frame->plain_bytes > FRAME_MAX_PLAIN_BYTES || frame->stored_bytes > stored_limit)
+		if (frame->plain_bytes > FRAME_MAX_PLAIN_BYTES ||
+		    frame->stored_bytes > stored_limit)
 			return err_set(err, ERR_DATA,
-			    "'%s': the seek table claims a frame of %" PRIu32 " bytes at offset %" PRIu64
-			    ", more than %u",
+			    "'%s': the seek table claims a frame of %" PRIu32
+			    " bytes at offset %" PRIu64 ", more than %u",
 			    expansion->blob->name, frame->plain_bytes, frame->stored_offset,
 			    (unsigned)FRAME_MAX_PLAIN_BYTES);
 		if (frame->stored_bytes > *ret_stored_max)
@@ -292,7 +293,8 @@ static void
 make_pieces(struct expansion *expansion, size_t stored_max, size_t plain_max)
 {
 	size_t fitting = SLOTS_AIM_BYTES / (stored_max + plain_max + 1);
-	unsigned count = expansion->way == WAY_FRAMES ? expansion->workers + SPARE_SLOTS : CHUNK_SLOTS;
+	unsigned count = expansion->way == WAY_FRAMES ? expansion->workers + SPARE_SLOTS
+						      : CHUNK_SLOTS;
 
 	if (count > fitting)
 		count = fitting > 2 ? (unsigned)fitting : 2;
@@ -367,7 +369,8 @@ expansion_done(struct expansion *expansion)
 int
 expand(struct blob *blob, const struct expand_options *options, struct sink *to, struct err *err)
 {
-	SCOPED(expansion_done) struct expansion expansion = {
+	SCOPED(expansion_done)
+	struct expansion expansion = {
 		.way = options->is_zstd ? WAY_STREAM : WAY_PLAIN,
 		.blob = blob,
 		.to = to,

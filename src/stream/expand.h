@@ -18,8 +18,8 @@ struct err;
 struct sink;
 
 struct expand_options {
-	bool is_zstd;             /* else the bytes are passed as they are */
-	unsigned workers;         /* threads that expand frames; 0: none */
+	bool is_zstd;              /* else the bytes are passed as they are */
+	unsigned workers;          /* threads that expand frames; 0: none */
 	struct digest *ret_digest; /* of the stored bytes; may be NULL */
 };
 

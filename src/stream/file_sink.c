@@ -50,8 +50,8 @@ fail(const struct file_sink *file, const char *action, struct err *err)
 static int
 write_back(struct file_sink *file, struct err *err)
 {
-	const unsigned whole =
-	    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+	const unsigned whole = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+	    SYNC_FILE_RANGE_WAIT_AFTER;
 	off_t step = (off_t)(file->written - file->written_back);
 	off_t begin = (off_t)file->written_back;
 	off_t before = begin > WRITE_BACK_BYTES ? begin - WRITE_BACK_BYTES : 0;
@@ -130,7 +130,8 @@ static int
 rename_by_link(struct file_sink *file, struct err *err)
 {
 	if (linkat(file->folder_fd, file->temporary, file->folder_fd, file->name, 0) < 0)
-		return errno == EEXIST ? fail_exists(file, err) : fail(file, "give its name to", err);
+		return errno == EEXIST ? fail_exists(file, err)
+				       : fail(file, "give its name to", err);
 	(void)unlinkat(file->folder_fd, file->temporary, 0);
 
 	return 0;

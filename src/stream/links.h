@@ -22,7 +22,7 @@ struct sink *null_sink_new(void) MUST_CHECK;
 /* Writes to a descriptor (a loan, named `name` in errors). */
 struct sink *fd_sink_new(int fd, const char *name) MUST_CHECK;
 
-/* Keeps at most `max_bytes` in memory in a str (a loan); ERR_LIMIT beyond. */
+/* Adds to a str (a loan); ERR_LIMIT beyond the str's maximum. */
 struct str;
 struct sink *str_sink_new(struct str *to) MUST_CHECK;
 
@@ -30,21 +30,21 @@ struct sink *str_sink_new(struct str *to) MUST_CHECK;
 struct sink *digest_sink_new(struct sink *next, struct digest *ret_digest) MUST_CHECK;
 
 struct meter_options {
-	struct progress *progress;        /* may be NULL */
-	uint64_t rate_limit_bytes_per_s;  /* 0: none */
-	uint64_t *ret_bytes;              /* counted here as they pass; may be NULL */
+	struct progress *progress;       /* may be NULL */
+	uint64_t rate_limit_bytes_per_s; /* 0: none */
+	uint64_t *ret_bytes;             /* counted here as they pass; may be NULL */
 };
 /* Counts, limits the rate (token bucket, 100 ms of burst) and stops when a stop is asked for. */
 struct sink *meter_sink_new(struct sink *next, const struct meter_options *options) MUST_CHECK;
 
 struct zstd_options {
-	int level;            /* 1..19 */
-	unsigned workers;     /* threads that compress frames; 0: in the caller's thread */
+	int level;        /* 1..19 */
+	unsigned workers; /* threads that compress frames; 0: in the caller's thread */
 };
 /* Independent frames of ZSTD_FRAME_BYTES input, then the seek table. */
 #define ZSTD_FRAME_BYTES (4u * 1024 * 1024)
-struct sink *zstd_sink_new(struct sink *next, const struct zstd_options *options,
-    struct err *err) MUST_CHECK;
+struct sink *zstd_sink_new(struct sink *next, const struct zstd_options *options, struct err *err)
+    MUST_CHECK;
 
 /*
  * Passes bounded buffers to the rest of the chain on another thread, so that reading and
@@ -56,11 +56,11 @@ struct sink *handoff_sink_new(struct sink *next, struct err *err) MUST_CHECK;
 struct sink *tee_sink_new(struct sink *first, struct sink *second) MUST_CHECK;
 
 struct file_sink_options {
-	const char *folder;      /* must exist */
-	const char *name;        /* final name in it */
-	const char *run_id;      /* the temporary name is ".tmp-<run-id>-<name>" */
-	unsigned mode;           /* 0600 */
-	int gid;                 /* group to give the file to; -1: none */
+	const char *folder; /* must exist */
+	const char *name;   /* final name in it */
+	const char *run_id; /* the temporary name is ".tmp-<run-id>-<name>" */
+	unsigned mode;      /* 0600 */
+	int gid;            /* group to give the file to; -1: none */
 };
 /*
  * A durable file, write-once: the temporary file is locked (flock) while it is being written, so

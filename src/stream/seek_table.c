@@ -29,7 +29,8 @@ struct layout {
 static uint32_t
 load_u32(const uint8_t *at)
 {
-	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
+	    (uint32_t)at[3] << 24;
 }
 
 static void
@@ -87,9 +88,11 @@ parse_footer(const uint8_t *footer, uint64_t file_bytes, struct layout *ret_layo
 	if (load_u32(footer + 5) != SEEKABLE_MAGIC)
 		return err_set(err, ERR_DATA, "there is no seek table");
 	if ((descriptor & DESCRIPTOR_RESERVED) != 0)
-		return err_set(err, ERR_DATA, "the seek table is of an unknown kind (0x%02x)", descriptor);
+		return err_set(err, ERR_DATA, "the seek table is of an unknown kind (0x%02x)",
+		    descriptor);
 	if (layout.frames > SEEK_TABLE_MAX_FRAMES)
-		return err_set(err, ERR_DATA, "the seek table claims %" PRIu32 " frames", layout.frames);
+		return err_set(err, ERR_DATA, "the seek table claims %" PRIu32 " frames",
+		    layout.frames);
 	layout.entry_bytes = ENTRY_BYTES + (has_checksum ? ENTRY_CHECKSUM_BYTES : 0);
 	layout.table_bytes = SEEK_TABLE_HEADER_BYTES + SEEK_TABLE_FOOTER_BYTES +
 	    (uint64_t)layout.frames * layout.entry_bytes;
@@ -144,8 +147,8 @@ seek_table_parse(const uint8_t *tail, size_t tail_size, uint64_t file_bytes,
 		*ret_table = table;
 		return 0;
 	}
-	if (parse_entries(tail + tail_size - layout.table_bytes, &layout, file_bytes, &table,
-		err) < 0) {
+	if (parse_entries(tail + tail_size - layout.table_bytes, &layout, file_bytes, &table, err) <
+	    0) {
 		seek_table_done(&table);
 		return -1;
 	}

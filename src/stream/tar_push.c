@@ -48,10 +48,10 @@ struct tar_push {
 	enum tar_state state;
 	uint8_t header[TAR_BLOCK_BYTES];
 	size_t header_bytes;
-	uint64_t left_bytes;    /* of the data or the padding */
-	size_t padding_bytes;   /* that follow the data */
-	uint64_t offset;        /* of the next byte of the stream, for errors */
-	bool is_skipping;       /* the entry for the root itself */
+	uint64_t left_bytes;  /* of the data or the padding */
+	size_t padding_bytes; /* that follow the data */
+	uint64_t offset;      /* of the next byte of the stream, for errors */
+	bool is_skipping;     /* the entry for the root itself */
 };
 
 static int
@@ -134,7 +134,8 @@ is_safe_name(const char *name)
 	for (;;) {
 		size_t size = strcspn(at, "/");
 
-		if (size == 0 || (size == 1 && at[0] == '.') || (size == 2 && memcmp(at, "..", 2) == 0))
+		if (size == 0 || (size == 1 && at[0] == '.') ||
+		    (size == 2 && memcmp(at, "..", 2) == 0))
 			return false;
 		if (at[size] == '\0')
 			return true;

@@ -24,8 +24,8 @@ enum tar_type {
 enum { TAR_NAME_MAX = 256, TAR_LINK_MAX = 100, TAR_BLOCK_BYTES = 512 };
 
 struct tar_entry {
-	char name[TAR_NAME_MAX + 1];   /* relative, no "..", no trailing '/'; checked here */
-	char link[TAR_LINK_MAX + 1];   /* target of a symlink */
+	char name[TAR_NAME_MAX + 1]; /* relative, no "..", no trailing '/'; checked here */
+	char link[TAR_LINK_MAX + 1]; /* target of a symlink */
 	enum tar_type type;
 	uint64_t size_bytes;
 	unsigned mode;

@@ -32,7 +32,7 @@ struct zstd_sink {
 	unsigned slots_count;
 	struct zstd_slot *filling; /* NULL: none is claimed */
 	bool has_input;
-	ZSTD_CCtx **contexts;      /* one for each worker */
+	ZSTD_CCtx **contexts; /* one for each worker */
 	unsigned contexts_count;
 	size_t out_max;
 	struct seek_table table; /* written by the drainer until the pool has settled */
@@ -43,8 +43,8 @@ compress(void *context, unsigned worker, unsigned number, struct err *err)
 {
 	struct zstd_sink *zstd = context;
 	struct zstd_slot *slot = &zstd->slots[number];
-	size_t size = ZSTD_compress2(
-	    zstd->contexts[worker], slot->out, zstd->out_max, slot->in, slot->in_size);
+	size_t size = ZSTD_compress2(zstd->contexts[worker], slot->out, zstd->out_max, slot->in,
+	    slot->in_size);
 
 	if (ZSTD_isError(size))
 		return err_set(err, ERR_BUG, "zstd cannot compress: %s", ZSTD_getErrorName(size));

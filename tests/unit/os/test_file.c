@@ -118,7 +118,8 @@ test_write_too_large(void **state)
 
 		(void)sigaction(SIGXFSZ, &ignore, NULL);
 		(void)setrlimit(RLIMIT_FSIZE, &limit);
-		_exit(file_write_all(path, large, 64 * 1024, 0600, &err) == -1 && err.sys != 0 ? 0 : 1);
+		_exit(file_write_all(path, large, 64 * 1024, 0600, &err) == -1 && err.sys != 0 ? 0
+											       : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));

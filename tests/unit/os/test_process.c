@@ -94,7 +94,9 @@ test_output_and_exit(void **state)
 static void
 test_failure_quotes_stderr(void **state)
 {
-	const struct process_options options = { .argv = SHELL("echo a >&2; echo 'it broke' >&2; exit 3") };
+	const struct process_options options = {
+		.argv = SHELL("echo a >&2; echo 'it broke' >&2; exit 3")
+	};
 	SCOPED(process_freep) struct process *process = start(&options);
 	struct err err = ERR_INIT;
 
@@ -127,17 +129,18 @@ static void
 test_floods(void **state)
 {
 	const struct process_options options = {
-		.argv = SHELL("head -c 4000000 /dev/zero | tr '\\0' e >&2; head -c 8000000 /dev/zero; "
-		              "cat > /dev/null; echo the end >&2"),
+		.argv =
+		    SHELL("head -c 4000000 /dev/zero | tr '\\0' e >&2; head -c 8000000 /dev/zero; "
+			  "cat > /dev/null; echo the end >&2"),
 		.wants_stdin = true,
 		.wants_stdout = true,
 		.stderr_max_bytes = 4096,
 	};
 	SCOPED(process_freep) struct process *process = start(&options);
 	struct traffic traffic = { .to_send = 8000000, .text = STR_INIT_MAX(1) };
-	const struct process_flow flow = {
-		.on_stdout = receive, .on_stdin = send_zeros, .context = &traffic
-	};
+	const struct process_flow flow = { .on_stdout = receive,
+		.on_stdin = send_zeros,
+		.context = &traffic };
 	struct err err = ERR_INIT;
 
 	(void)state;
@@ -154,7 +157,9 @@ test_floods(void **state)
 static void
 test_flood_while_waiting(void **state)
 {
-	const struct process_options options = { .argv = SHELL("head -c 300000 /dev/zero >&2; exit 7") };
+	const struct process_options options = {
+		.argv = SHELL("head -c 300000 /dev/zero >&2; exit 7")
+	};
 	SCOPED(process_freep) struct process *process = start(&options);
 	struct process_exit end;
 	struct err err = ERR_INIT;
@@ -187,7 +192,8 @@ test_stdin_closed_early(void **state)
 static void
 test_receiver_fails(void **state)
 {
-	const struct process_options options = { .argv = SHELL("cat /dev/zero"), .wants_stdout = true };
+	const struct process_options options = { .argv = SHELL("cat /dev/zero"),
+		.wants_stdout = true };
 	SCOPED(process_freep) struct process *process = start(&options);
 	struct traffic traffic = { .must_fail = true };
 	const struct process_flow flow = { .on_stdout = receive, .context = &traffic };
@@ -235,7 +241,9 @@ test_signalled(void **state)
 static void
 test_left_behind(void **state)
 {
-	const struct process_options options = { .argv = SHELL("sleep 30 & echo done >&2; echo $! >&2") };
+	const struct process_options options = {
+		.argv = SHELL("sleep 30 & echo done >&2; echo $! >&2")
+	};
 	SCOPED(process_freep) struct process *process = start(&options);
 	struct mono_time began = clock_mono();
 	struct err err = ERR_INIT;
@@ -320,9 +328,9 @@ test_other_user(void **state)
 static _Noreturn void
 die_as_parent(int to, uid_t uid)
 {
-	const struct process_options options = {
-		.argv = SHELL("sleep 60"), .run_as_uid = uid, .run_as_gid = uid
-	};
+	const struct process_options options = { .argv = SHELL("sleep 60"),
+		.run_as_uid = uid,
+		.run_as_gid = uid };
 	struct process *process = start(&options);
 	pid_t pid = process_pid(process);
 

@@ -30,7 +30,9 @@ struct room {
 static struct store *
 open_at(const char *path, const char *site, struct err *err)
 {
-	const struct posix_store_options options = { .path = path, .site = site, .may_create = true };
+	const struct posix_store_options options = { .path = path,
+		.site = site,
+		.may_create = true };
 
 	return posix_store_open(&options, err);
 }
@@ -198,7 +200,8 @@ test_list(void **state)
 	SCOPED(freep) char *lost = path_join(room->path, "lost+found");
 	SCOPED(freep) char *in_lost = path_join(room->path, "lost+found/x");
 	struct err err = ERR_INIT;
-	SCOPED(sink_freep) struct sink *unfinished = store_put(room->store, "pg/b/open", "run", &err);
+	SCOPED(sink_freep)
+	struct sink *unfinished = store_put(room->store, "pg/b/open", "run", &err);
 
 	assert_non_null(unfinished);
 	put(room, "pg/b/2", "x");
@@ -330,7 +333,8 @@ test_info(void **state)
 		if (strstr(err.msg, cases[i].says) == NULL)
 			fail_msg("'%s' does not say '%s'", err.msg, cases[i].says);
 	}
-	write_info(room, "{\"format\":1,\"id\":\"00112233445566778899aabbccddeeff\",\"future\":[1]}");
+	write_info(room,
+	    "{\"format\":1,\"id\":\"00112233445566778899aabbccddeeff\",\"future\":[1]}");
 	store = open_at(room->path, "north", &err);
 	assert_non_null(store);
 	assert_string_equal(store->site, "");
@@ -364,7 +368,8 @@ test_cannot_open(void **state)
 	check_open(&options, ERR_NOT_FOUND, "there is no store at");
 	assert_false(dir_exists(missing));
 
-	options = (struct posix_store_options){ .path = missing, .require_mount = true,
+	options = (struct posix_store_options){ .path = missing,
+		.require_mount = true,
 		.may_create = true };
 	check_open(&options, ERR_REFUSED, "is not mounted");
 	assert_false(dir_exists(missing));
@@ -375,7 +380,9 @@ test_cannot_open(void **state)
 	check_open(&options, ERR_REFUSED, "is not a folder");
 	options = (struct posix_store_options){ .path = plain };
 	check_open(&options, ERR_NOT_FOUND, "is not a store yet");
-	options = (struct posix_store_options){ .path = plain, .may_create = true, .is_read_only = true };
+	options = (struct posix_store_options){ .path = plain,
+		.may_create = true,
+		.is_read_only = true };
 	check_open(&options, ERR_NOT_FOUND, "is not a store yet");
 
 	options = (struct posix_store_options){ .path = plain, .group = "no-such-group" };
@@ -418,7 +425,8 @@ test_not_writable(void **state)
 	if (geteuid() != 0)
 		skip();
 	assert_int_equal(chmod(deep, 0755) | chmod(room->path, 0755) | chmod(own, 0755) |
-		chmod(info, 0644), 0);
+		chmod(info, 0644),
+	    0);
 	pid = fork();
 	if (pid == 0)
 		_exit(open_as_nobody(room));
@@ -431,7 +439,9 @@ test_group(void **state)
 {
 	const struct room *room = *state;
 	SCOPED(freep) char *path = path_join(room->folder, "shared");
-	const struct posix_store_options options = { .path = path, .group = "root", .may_create = true };
+	const struct posix_store_options options = { .path = path,
+		.group = "root",
+		.may_create = true };
 	SCOPED(freep) char *folder = path_join(path, "a");
 	SCOPED(freep) char *file = path_join(path, "a/b");
 	SCOPED(store_closep) struct store *store = NULL;
@@ -466,7 +476,9 @@ test_born_at_once(void **state)
 	for (int i = 0; i < COUNT; i++) {
 		if (fork() == 0) {
 			store = open_at(path, "north", &err);
-			_exit(store != NULL && write(ends[1], store->id, STORE_INFO_ID_DIGITS) > 0 ? 0 : 1);
+			_exit(store != NULL && write(ends[1], store->id, STORE_INFO_ID_DIGITS) > 0
+				? 0
+				: 1);
 		}
 	}
 	for (int i = 0; i < COUNT; i++) {

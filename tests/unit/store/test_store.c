@@ -59,17 +59,18 @@ no_path(struct store *store, const char *name)
 	return xstrdup(name);
 }
 
-static const struct store_ops count_ops = {
-	.stat = count_stat, .list = count_list, .put = count_put, .local_path = no_path
-};
+static const struct store_ops count_ops = { .stat = count_stat,
+	.list = count_list,
+	.put = count_put,
+	.local_path = no_path };
 
 static void
 test_names(void **state)
 {
 	static const char *const good[] = { "a", "a/b", "postgresql/daily/backup-2025-11-25.dump",
 		".blackstart/store.json", "\xc3\xb6l", "...", "a b", ".tmp" };
-	static const char *const bad[] = { "", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b",
-		"a\\b", "a\nb", "a\x7f", ".tmp-x", "a/.tmp-x/b" };
+	static const char *const bad[] = { "", "/a", "a/", "a//b", ".", "..", "a/..", "../a",
+		"a/./b", "a\\b", "a\nb", "a\x7f", ".tmp-x", "a/.tmp-x/b" };
 	struct store store = { .ops = &count_ops };
 	struct err err = ERR_INIT;
 

@@ -170,15 +170,16 @@ test_own_stays(void **state)
 	assert_true(store_has(room->store, "a"));
 }
 
-static const char *const two_parts[] = { "pg/base/1/base.tar.zst", "pg/base/1/16401.tar.zst", NULL };
+static const char *const two_parts[] = { "pg/base/1/base.tar.zst", "pg/base/1/16401.tar.zst",
+	NULL };
 
 static void
 test_unfinished_folder(void **state)
 {
 	const struct room *room = *state;
-	struct run run = {
-		.marker = "pg/base/1/run", .finished = two_parts, .open = "pg/base/1/backup_manifest"
-	};
+	struct run run = { .marker = "pg/base/1/run",
+		.finished = two_parts,
+		.open = "pg/base/1/backup_manifest" };
 
 	put(room, "pg/base/0/manifest.json");
 	run_start(room, &run);
@@ -194,7 +195,8 @@ test_unfinished_folder(void **state)
 static void
 test_finished_folder(void **state)
 {
-	static const char *const all[] = { "pg/base/1/base.tar.zst", "pg/base/1/manifest.json", NULL };
+	static const char *const all[] = { "pg/base/1/base.tar.zst", "pg/base/1/manifest.json",
+		NULL };
 	const struct room *room = *state;
 	struct run run = { .marker = "pg/base/1/run", .finished = all };
 

@@ -32,7 +32,8 @@ fixture_noise(size_t size, uint64_t seed)
 uint8_t *
 fixture_text(size_t size, uint64_t seed)
 {
-	static const char *const words[] = { "pump", "valve", " 42.1 ", "\n2025-11-25", "north", "\t" };
+	static const char *const words[] = { "pump", "valve", " 42.1 ", "\n2025-11-25", "north",
+		"\t" };
 	uint8_t *data = xmalloc(size);
 	uint64_t state = seed * 2 + 1;
 	size_t at = 0;
@@ -127,9 +128,10 @@ probe_free(struct sink *sink)
 struct probe *
 probe_new(void)
 {
-	static const struct sink_ops ops = {
-		.name = "probe", .write = probe_write, .finish = probe_finish, .free = probe_free
-	};
+	static const struct sink_ops ops = { .name = "probe",
+		.write = probe_write,
+		.finish = probe_finish,
+		.free = probe_free };
 	struct probe *probe = xcalloc(1, sizeof(*probe));
 
 	probe->base.ops = &ops;

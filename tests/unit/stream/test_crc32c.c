@@ -19,7 +19,7 @@ crc32c_by_bits(uint32_t crc, const uint8_t *data, size_t size)
 	for (size_t i = 0; i < size; i++) {
 		crc ^= data[i];
 		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (0x82F63B78u & (uint32_t)-(int32_t)(crc & 1));
+			crc = crc >> 1 ^ (0x82F63B78u & (uint32_t) - (int32_t)(crc & 1));
 	}
 
 	return ~crc;
@@ -55,8 +55,8 @@ test_sizes_and_alignment(void **state)
 {
 	enum { SIZE = 3 * 4088 + 64 };
 	SCOPED(freep) uint8_t *data = fixture_noise(SIZE + 16, 7);
-	static const size_t edges[] = { 0, 1, 7, 8, 9, 15, 16, 17, 4080, 4087, 4088, 4089, 4095, 4096,
-		8175, 8176, 8177, SIZE };
+	static const size_t edges[] = { 0, 1, 7, 8, 9, 15, 16, 17, 4080, 4087, 4088, 4089, 4095,
+		4096, 8175, 8176, 8177, SIZE };
 
 	(void)state;
 	for (size_t offset = 0; offset < 9; offset++) {

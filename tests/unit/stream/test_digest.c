@@ -44,7 +44,8 @@ test_known_sums(void **state)
 	push(sink, (const uint8_t *)"abc", 3, 1);
 	sink_free(sink);
 	digest_sha256_hex(&digest, hex);
-	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_string_equal(hex,
+	    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 	assert_int_equal(digest.bytes, 3);
 	assert_int_equal(digest.block_crc32c.count, 1);
 	assert_int_equal(digest.block_crc32c.items[0], crc32c(0, "abc", 3));
@@ -62,7 +63,8 @@ test_empty(void **state)
 	push(sink, (const uint8_t *)"", 0, 1);
 	sink_free(sink);
 	digest_sha256_hex(&digest, hex);
-	assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	assert_string_equal(hex,
+	    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 	assert_int_equal(digest.block_crc32c.count, 0);
 	digest_done(&digest);
 }
@@ -93,7 +95,8 @@ test_blocks(void **state)
 			size_t left = sizes[i] - begin;
 
 			assert_int_equal(digest.block_crc32c.items[b],
-			    crc32c(0, data + begin, left < DIGEST_BLOCK_BYTES ? left : DIGEST_BLOCK_BYTES));
+			    crc32c(0, data + begin,
+				left < DIGEST_BLOCK_BYTES ? left : DIGEST_BLOCK_BYTES));
 		}
 		digest_done(&digest);
 	}

@@ -72,9 +72,9 @@ check_expands(const uint8_t *data, size_t size, bool is_zstd, unsigned workers,
     const uint8_t *plain, size_t plain_size)
 {
 	struct digest digest = DIGEST_INIT;
-	const struct expand_options options = {
-		.is_zstd = is_zstd, .workers = workers, .ret_digest = &digest
-	};
+	const struct expand_options options = { .is_zstd = is_zstd,
+		.workers = workers,
+		.ret_digest = &digest };
 	struct probe *probe = probe_new();
 	struct memory_blob blob;
 	struct err err = ERR_INIT;
@@ -103,8 +103,10 @@ test_round_trips(void **state)
 
 		stored_init(&stored, sizes[i]);
 		for (unsigned workers = 0; workers <= 3; workers++) {
-			check_expands(stored.data, stored.size, true, workers, stored.plain, sizes[i]);
-			check_expands(stored.data, stored.size, false, workers, stored.data, stored.size);
+			check_expands(stored.data, stored.size, true, workers, stored.plain,
+			    sizes[i]);
+			check_expands(stored.data, stored.size, false, workers, stored.data,
+			    stored.size);
 		}
 		stored_done(&stored);
 	}
@@ -123,8 +125,8 @@ test_without_table(void **state)
 	stored_init(&stored, 3 * ZSTD_FRAME_BYTES);
 	single_size = ZSTD_compress(single, bound, stored.plain, stored.plain_size, 3);
 	for (unsigned workers = 0; workers <= 2; workers++) {
-		check_expands(stored.data, (size_t)stored.table.stored_bytes, true, workers, stored.plain,
-		    stored.plain_size);
+		check_expands(stored.data, (size_t)stored.table.stored_bytes, true, workers,
+		    stored.plain, stored.plain_size);
 		check_expands(single, single_size, true, workers, stored.plain, stored.plain_size);
 	}
 	stored_done(&stored);
@@ -136,9 +138,9 @@ check_damaged(const uint8_t *data, size_t size, const char *says)
 {
 	for (unsigned workers = 0; workers <= 2; workers++) {
 		struct digest digest = DIGEST_INIT;
-		const struct expand_options options = {
-			.is_zstd = true, .workers = workers, .ret_digest = &digest
-		};
+		const struct expand_options options = { .is_zstd = true,
+			.workers = workers,
+			.ret_digest = &digest };
 		struct probe *probe = probe_new();
 		struct memory_blob blob;
 		struct err err = ERR_INIT;
@@ -165,8 +167,10 @@ test_flipped_bits(void **state)
 	stored_init(&stored, 5 * ZSTD_FRAME_BYTES + 4321);
 	for (size_t i = 0; i < stored.table.frames.count; i++) {
 		const struct seek_frame *frame = &stored.table.frames.items[i];
-		size_t at = (size_t)(frame->stored_offset + fixture_random(&random) % frame->stored_bytes);
-		SCOPED(freep) char *says = xasprintf("offset %llu:", (unsigned long long)frame->stored_offset);
+		size_t at = (size_t)(frame->stored_offset +
+		    fixture_random(&random) % frame->stored_bytes);
+		SCOPED(freep)
+		char *says = xasprintf("offset %llu:", (unsigned long long)frame->stored_offset);
 
 		stored.data[at] ^= 0x10;
 		check_damaged(stored.data, stored.size, says);
@@ -186,7 +190,8 @@ test_first_damage_is_told(void **state)
 	for (size_t i = 1; i < 4; i++)
 		stored.data[stored.table.frames.items[i].stored_offset + 1] ^= 1;
 	for (int round = 0; round < 20; round++) {
-		SCOPED(freep) char *says = xasprintf("offset %llu:",
+		SCOPED(freep)
+		char *says = xasprintf("offset %llu:",
 		    (unsigned long long)stored.table.frames.items[1].stored_offset);
 
 		check_damaged(stored.data, stored.size, says);

@@ -36,7 +36,8 @@ setup(void **state)
 	(void)snprintf(room->folder, sizeof(room->folder), "/tmp/test-sink-XXXXXX");
 	assert_non_null(mkdtemp(room->folder));
 	(void)snprintf(room->path, sizeof(room->path), "%s/data.bin", room->folder);
-	(void)snprintf(room->temporary, sizeof(room->temporary), "%s/.tmp-run1-data.bin", room->folder);
+	(void)snprintf(room->temporary, sizeof(room->temporary), "%s/.tmp-run1-data.bin",
+	    room->folder);
 	*state = room;
 
 	return 0;
@@ -57,9 +58,11 @@ teardown(void **state)
 static struct sink *
 open_sink(const struct room *room, struct err *err)
 {
-	const struct file_sink_options options = {
-		.folder = room->folder, .name = "data.bin", .run_id = "run1", .mode = 0600, .gid = -1
-	};
+	const struct file_sink_options options = { .folder = room->folder,
+		.name = "data.bin",
+		.run_id = "run1",
+		.mode = 0600,
+		.gid = -1 };
 
 	return file_sink_new(&options, err);
 }
@@ -178,9 +181,11 @@ test_same_run_twice(void **state)
 static void
 test_missing_folder(void **state)
 {
-	const struct file_sink_options options = {
-		.folder = "/no/such/folder", .name = "x", .run_id = "r", .mode = 0600, .gid = -1
-	};
+	const struct file_sink_options options = { .folder = "/no/such/folder",
+		.name = "x",
+		.run_id = "r",
+		.mode = 0600,
+		.gid = -1 };
 	struct err err = ERR_INIT;
 
 	(void)state;
@@ -226,9 +231,11 @@ static void
 test_group(void **state)
 {
 	const struct room *room = *state;
-	const struct file_sink_options options = {
-		.folder = room->folder, .name = "data.bin", .run_id = "r", .mode = 0640, .gid = (int)getegid()
-	};
+	const struct file_sink_options options = { .folder = room->folder,
+		.name = "data.bin",
+		.run_id = "r",
+		.mode = 0640,
+		.gid = (int)getegid() };
 	struct err err = ERR_INIT;
 	SCOPED(sink_freep) struct sink *sink = file_sink_new(&options, &err);
 	struct stat st;

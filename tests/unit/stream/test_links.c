@@ -117,7 +117,8 @@ test_tee_finish(void **state)
 static void
 test_handoff(void **state)
 {
-	static const size_t sizes[] = { 0, 1, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1, 9876543 };
+	static const size_t sizes[] = { 0, 1, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1,
+		9876543 };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -243,7 +244,7 @@ test_meter_limits(void **state)
 			size_t left = cases[i].size - at;
 
 			assert_int_equal(sink_write(sink, data + at,
-			                     left < cases[i].piece ? left : cases[i].piece, &err),
+					     left < cases[i].piece ? left : cases[i].piece, &err),
 			    0);
 		}
 		elapsed_us = clock_elapsed_us(began);

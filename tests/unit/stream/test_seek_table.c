@@ -15,20 +15,20 @@
 
 /* Two frames of 3 and 5 stored bytes; written by hand from the format's description. */
 static const uint8_t two_frames[] = {
-	'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b',          /* the frames */
-	0x5e, 0x2a, 0x4d, 0x18, 25, 0, 0, 0,             /* magic, size */
-	3, 0, 0, 0, 100, 0, 0, 0,                        /* first */
-	5, 0, 0, 0, 0, 1, 0, 0,                          /* second */
-	2, 0, 0, 0, 0, 0xb1, 0xea, 0x92, 0x8f,           /* footer */
+	'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b', /* the frames */
+	0x5e, 0x2a, 0x4d, 0x18, 25, 0, 0, 0,    /* magic, size */
+	3, 0, 0, 0, 100, 0, 0, 0,               /* first */
+	5, 0, 0, 0, 0, 1, 0, 0,                 /* second */
+	2, 0, 0, 0, 0, 0xb1, 0xea, 0x92, 0x8f,  /* footer */
 };
 
 /* The same with a checksum in each entry. */
 static const uint8_t with_checksums[] = {
-	'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b',
-	0x5e, 0x2a, 0x4d, 0x18, 33, 0, 0, 0,
-	3, 0, 0, 0, 100, 0, 0, 0, 1, 2, 3, 4,
-	5, 0, 0, 0, 0, 1, 0, 0, 5, 6, 7, 8,
-	2, 0, 0, 0, 0x80, 0xb1, 0xea, 0x92, 0x8f,
+	'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b',   /* the frames */
+	0x5e, 0x2a, 0x4d, 0x18, 33, 0, 0, 0,      /* magic, size */
+	3, 0, 0, 0, 100, 0, 0, 0, 1, 2, 3, 4,     /* first */
+	5, 0, 0, 0, 0, 1, 0, 0, 5, 6, 7, 8,       /* second */
+	2, 0, 0, 0, 0x80, 0xb1, 0xea, 0x92, 0x8f, /* footer */
 };
 
 static void
@@ -89,7 +89,7 @@ test_short_tails(void **state)
 		size_t needed = 0;
 
 		assert_int_equal(seek_table_parse(two_frames + sizeof(two_frames) - size, size,
-		                     sizeof(two_frames), &table, &needed, &err),
+				     sizeof(two_frames), &table, &needed, &err),
 		    0);
 		if (size < 33) {
 			assert_int_equal(needed, size < 9 ? 9 : 33);
@@ -150,8 +150,8 @@ test_none(void **state)
 static void
 test_too_many(void **state)
 {
-	static const uint32_t counts[] = { 3, 1000, SEEK_TABLE_MAX_FRAMES, SEEK_TABLE_MAX_FRAMES + 1,
-		UINT32_MAX };
+	static const uint32_t counts[] = { 3, 1000, SEEK_TABLE_MAX_FRAMES,
+		SEEK_TABLE_MAX_FRAMES + 1, UINT32_MAX };
 	uint8_t data[sizeof(two_frames)];
 
 	(void)state;

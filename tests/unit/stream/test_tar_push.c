@@ -29,7 +29,7 @@ on_begin(void *context, const struct tar_entry *entry, struct err *err)
 	if (record->fails_at != NULL && strcmp(record->fails_at, entry->name) == 0)
 		return err_set(err, ERR_SPACE, "no room for '%s'", entry->name);
 	str_addf(&record->text, "%c %s%s%s %" PRIu64 " %o %" PRId64 " {", "fds"[entry->type],
-	    entry->name, entry->link[0] != '\0' ? ">" : "", entry->link, entry->size_bytes,
+	    entry -> name, entry -> link[0] != '\0' ? ">" : "", entry->link, entry->size_bytes,
 	    entry->mode, entry->mtime_s);
 
 	return 0;
@@ -61,9 +61,10 @@ on_end(void *context, struct err *err)
 static int
 parse(struct record *record, const struct str *tar, size_t piece, struct err *err)
 {
-	const struct tar_handler handler = {
-		.begin = on_begin, .data = on_data, .end = on_end, .context = record
-	};
+	const struct tar_handler handler = { .begin = on_begin,
+		.data = on_data,
+		.end = on_end,
+		.context = record };
 	SCOPED(sink_freep) struct sink *sink = tar_push_new(&handler);
 	size_t at = 0;
 
@@ -153,7 +154,10 @@ make_tar(struct str *tar)
 {
 	const struct header folder = { .name = "base/", .type = '5' };
 	const struct header link = { .name = "pg_tblspc/16401", .type = '2', .link = "/data/ts" };
-	const struct header prefixed = { .name = "file", .prefix = "some/folder", .type = '0', .size = 2 };
+	const struct header prefixed = { .name = "file",
+		.prefix = "some/folder",
+		.type = '0',
+		.size = 2 };
 	char content[1500];
 
 	memset(content, 'x', sizeof(content));
@@ -187,11 +191,11 @@ test_all_kinds(void **state)
 	memset(xs, 'x', 1499);
 	xs[1499] = '\0';
 	right = xasprintf("f backup_label 10 640 1700000000 {START WAL\n}\n"
-	                  "d base 0 640 1700000000 {}\n"
-	                  "f base/1 1499 640 1700000000 {%s}\n"
-	                  "f base/empty 0 640 1700000000 {}\n"
-	                  "s pg_tblspc/16401>/data/ts 0 640 1700000000 {}\n"
-	                  "f some/folder/file 2 640 1700000000 {ab}\n",
+			  "d base 0 640 1700000000 {}\n"
+			  "f base/1 1499 640 1700000000 {%s}\n"
+			  "f base/empty 0 640 1700000000 {}\n"
+			  "s pg_tblspc/16401>/data/ts 0 640 1700000000 {}\n"
+			  "f some/folder/file 2 640 1700000000 {ab}\n",
 	    xs);
 	make_tar(&tar);
 	for (unsigned with_end = 0; with_end < 2; with_end++) {
@@ -249,8 +253,8 @@ check_refused(const struct str *tar, enum err_kind kind, const char *says)
 static void
 test_unsafe_names(void **state)
 {
-	static const char *const names[] = { "/etc/passwd", "../x", "a/../b", "a/..", "..", "a//b", "a/./b",
-		"", ".", "/", "./../x" };
+	static const char *const names[] = { "/etc/passwd", "../x", "a/../b", "a/..", "..", "a//b",
+		"a/./b", "", ".", "/", "./../x" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -318,9 +322,14 @@ static void
 test_sizes(void **state)
 {
 	const struct header linked = { .name = "l", .type = '2', .link = "x", .size = 5 };
-	const struct header huge = { .name = "h", .type = '0', .size = UINT64_C(1) << 40,
+	const struct header huge = { .name = "h",
+		.type = '0',
+		.size = UINT64_C(1) << 40,
 		.is_binary_size = true };
-	struct header too_large = { .name = "t", .type = '0', .size = UINT64_MAX, .is_binary_size = true };
+	struct header too_large = { .name = "t",
+		.type = '0',
+		.size = UINT64_MAX,
+		.is_binary_size = true };
 	SCOPED(str_done) struct str tar = STR_INIT;
 	struct record record = { .text = STR_INIT };
 	struct err err = ERR_INIT;

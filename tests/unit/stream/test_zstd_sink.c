@@ -51,7 +51,8 @@ static bool
 expand_with_program(const struct probe *probe, const char *path_in, const char *path_out)
 {
 	const char *const test[] = { "/usr/bin/zstd", "-t", "-q", path_in, NULL };
-	const char *const expand[] = { "/usr/bin/zstd", "-d", "-q", "-f", "-o", path_out, path_in, NULL };
+	const char *const expand[] = { "/usr/bin/zstd", "-d", "-q", "-f", "-o", path_out, path_in,
+		NULL };
 	const struct process_options runs[] = { { .argv = test }, { .argv = expand } };
 	struct err err = ERR_INIT;
 
