@@ -224,7 +224,7 @@ test_mistakes(void **state)
 	    "Did you mean 'backup'? 'blackstart --help' shows what there is.");
 	assert_refused("frobnicate", "there is no command 'frobnicate'",
 	    "'blackstart --help' shows what there is.");
-	assert_refused("config chek", "there is no command 'config chekc'",
+	assert_refused("config chek", "there is no command 'config chek'",
 	    "Did you mean 'config check'? 'blackstart config --help' shows examples and options.");
 	assert_refused("config", "'config' needs a second word: check, show, schema, init",
 	    "'blackstart config --help' shows examples and options.");
