@@ -269,14 +269,13 @@ posix_list(struct store *store, const char *prefix, struct store_listing *ret_li
     struct err *err)
 {
 	struct store_listing listing = { .objects = { .count = 0 } };
-	SCOPED(freep) char *path = path_of(store, prefix);
+	/* Through ".", because the root itself may be a symbolic link. */
+	SCOPED(freep) char *path = path_of(store, prefix[0] != '\0' ? prefix : ".");
 	SCOPED(freep) char *below = xasprintf("%s%s", prefix, prefix[0] != '\0' ? "/" : "");
 	SCOPED(posix_close_folder) DIR *dir = NULL;
 	bool is_gone = false;
 
-	/* Through "." in the root, which may be a symbolic link itself. */
-	dir = posix_open_folder(AT_FDCWD, prefix[0] != '\0' ? path : store->location, path,
-	    &is_gone, err);
+	dir = posix_open_folder(AT_FDCWD, path, path, &is_gone, err);
 	if (dir == NULL && !is_gone)
 		return -1;
 	if (dir != NULL && list_folder(dir, below, 0, &listing, err) < 0) {

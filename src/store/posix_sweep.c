@@ -242,8 +242,10 @@ int
 posix_sweep(struct store *store, unsigned *ret_removed, struct err *err)
 {
 	bool is_gone = false;
+	/* Through ".", because the root itself may be a symbolic link. */
+	SCOPED(freep) char *root = xasprintf("%s/.", store->location);
 	SCOPED(posix_close_folder)
-	DIR *dir = posix_open_folder(AT_FDCWD, store->location, store->location, &is_gone, err);
+	DIR *dir = posix_open_folder(AT_FDCWD, root, store->location, &is_gone, err);
 	SCOPED(folder_sweep_done)
 	struct folder_sweep sweep = {
 		.dir = dir,

@@ -339,17 +339,32 @@ die_as_parent(int to, uid_t uid)
 	_exit(1);
 }
 
+/* Gone, or dead and waiting for an init that may never look. */
+static bool
+is_gone(pid_t pid)
+{
+	SCOPED(freep) char *path = xasprintf("/proc/%ld/stat", (long)pid);
+	FILE *file = fopen(path, "re");
+	char state = 'X';
+
+	if (file == NULL)
+		return true;
+	if (fscanf(file, "%*d %*s %c", &state) != 1)
+		state = 'X';
+	(void)fclose(file);
+
+	return state == 'X' || state == 'Z';
+}
+
 static bool
 is_gone_within(pid_t pid, int timeout_ms)
 {
-	for (int waited = 0; waited < timeout_ms; waited += 10) {
-		if (kill(pid, 0) < 0)
-			return true;
-		(void)waitpid(pid, NULL, WNOHANG);
-		(void)poll(NULL, 0, 10);
-	}
+	int waited_ms = 0;
 
-	return false;
+	for (; !is_gone(pid) && waited_ms < timeout_ms; waited_ms += 10)
+		(void)poll(NULL, 0, 10);
+
+	return waited_ms < timeout_ms;
 }
 
 /* Also with another user, whose setting takes the tie away if it is made too early. */

@@ -225,6 +225,28 @@ test_list(void **state)
 	assert_non_null(strstr(err.msg, "symbolic link"));
 }
 
+/* The root may be a link, as /backups often is one to a larger disk. */
+static void
+test_linked_root(void **state)
+{
+	const struct room *room = *state;
+	SCOPED(freep) char *link = path_join(room->folder, "link");
+	struct err err = ERR_INIT;
+	struct room linked = { .path = link };
+	unsigned removed = 1;
+
+	assert_int_equal(symlink(room->path, link), 0);
+	linked.store = open_at(link, "north", &err);
+	assert_non_null(linked.store);
+	assert_string_equal(linked.store->id, room->store->id);
+	put(&linked, "pg/a", "x");
+	check_listed(&linked, "", ".blackstart/store.json pg/a ");
+	check_listed(room, "pg", "pg/a ");
+	assert_int_equal(store_sweep(linked.store, &removed, &err), 0);
+	assert_int_equal(removed, 0);
+	store_close(linked.store);
+}
+
 static void
 test_remove(void **state)
 {
@@ -505,6 +527,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_write_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_linked_root, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_local_path_and_space, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sites, setup, teardown),
