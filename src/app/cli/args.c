@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/parse.h"
 #include "base/str.h"
+#include "repo/names.h"
 
 enum { NAMES_MAX = 64, NAME_SIZE = 64 };
 
@@ -108,6 +109,14 @@ check_choice(const struct command_option *option, const char *value, struct err 
 	return -1;
 }
 
+static int
+refuse_label(const char *value, struct err *err)
+{
+	(void)err_set(err, ERR_USAGE, "'%.80s' is not a name", value);
+	return err_hint(err,
+	    "Use letters, digits, '_', '.' and '-', at most 63, with a letter or digit first.");
+}
+
 /* The value is what the option's type says, so that no accessor can fail later. */
 static int
 check_value(const struct reading *r, const struct command_option *option, const char *value,
@@ -119,6 +128,8 @@ check_value(const struct reading *r, const struct command_option *option, const 
 
 	if (value[0] == '\0')
 		result = err_set(err, ERR_USAGE, "the value is empty");
+	else if (option->type == OPTION_LABEL && !name_is_valid_label(value))
+		result = refuse_label(value, err);
 	else if (option->type == OPTION_NUMBER)
 		result = parse_unsigned(value, option->min, option->max, &number, err);
 	else if (option->type == OPTION_SIZE)

@@ -263,6 +263,8 @@ test_mistakes(void **state)
 	    "'blackstart verify --help' shows examples and options.");
 	assert_refused("backup u --kind dmp", "--kind: 'dmp' is not one of dump|base",
 	    "Did you mean 'dump'?");
+	assert_refused("backup u --name ../etc", "--name: '../etc' is not a name",
+	    "Use letters, digits, '_', '.' and '-', at most 63, with a letter or digit first.");
 	assert_refused("backup u --rate fast", "--rate: 'fast' is not a size",
 	    "'blackstart backup --help' shows examples and options.");
 }
