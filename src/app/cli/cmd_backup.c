@@ -16,6 +16,7 @@
 #include "engine/prune.h"
 #include "engine/verify.h"
 #include "os/stop.h"
+#include "repo/names.h"
 #include "source/source.h"
 #include "store/store.h"
 
@@ -78,6 +79,11 @@ cmd_backup(struct cli *cli, struct err *err)
 		.progress = &cli->progress,
 	};
 
+	if (!name_is_valid_label(label)) {
+		(void)err_set(err, ERR_USAGE, "'%.80s' cannot be the name of a source", label);
+		return err_hint(err,
+		    "A name begins with a letter or a digit and goes on with those, '_', '.' and '-', at most 63 in all.");
+	}
 	job.source = wire_source_url(&cli->wire, cli->args, args_word(cli->args, 0), label, err);
 	if (job.source == NULL)
 		return -1;
