@@ -63,20 +63,18 @@ sql_error(struct catalog *catalog, const char *doing, struct err *err)
 	switch (sqlite3_errcode(catalog->db) & 0xff) { /* the low byte is the primary code */
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-	case SQLITE_FORMAT:
 		return damaged(catalog, doing, err);
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
+	case SQLITE_PROTOCOL: /* lost the race for the log's locks again and again */
 		return busy(catalog, doing, err);
 	case SQLITE_FULL:
 		return full(catalog, doing, err);
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
-	case SQLITE_AUTH:
 		return refused(catalog, ERR_PERMISSION, doing, err);
 	case SQLITE_CANTOPEN:
 	case SQLITE_IOERR:
-	case SQLITE_PROTOCOL:
 		return refused(catalog, ERR_IO, doing, err);
 	case SQLITE_CONSTRAINT:
 		return err_set(err, is_taken(catalog) ? ERR_EXISTS : ERR_BUG,

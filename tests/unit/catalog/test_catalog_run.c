@@ -347,8 +347,7 @@ test_summaries_use_the_indexes(void **state)
 	assert_null(strstr(plan, "TEMP B-TREE"));
 	assert_non_null(strstr(plan,
 	    "SEARCH run USING COVERING INDEX run_by_verb_job (verb=? AND job>?)"));
-	assert_non_null(strstr(plan,
-	    "SEARCH run USING INDEX run_backup_finished (job=?)"));
+	assert_non_null(strstr(plan, "SEARCH run USING INDEX run_backup_finished (job=?)"));
 	assert_non_null(strstr(plan, "SEARCH run USING INDEX run_backup_good (job=?)"));
 	assert_non_null(strstr(plan, "SEARCH run USING INDEX run_backup_running (job=?)"));
 	assert_non_null(strstr(plan, "SEARCH last USING INTEGER PRIMARY KEY (rowid=?)"));
