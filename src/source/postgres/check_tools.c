@@ -35,6 +35,12 @@ check_program(struct checking *checking, const struct needed *want)
 		return;
 	}
 	version = pg_version_text(program.version);
+	if (program.version / 10000 != checking->version / 10000 &&
+	    strcmp(want->program, "pg_dump") == 0)
+		check_report_add(checking->report, CHECK_NOTE, "pg_dump_major",
+		    "Install the client programs of the server's own major.",
+		    "pg_dump is of another major than the server; it works, and its dumps need a "
+		    "pg_restore as new as it");
 	check_report_add(checking->report, CHECK_OK, want->item, NULL, "%s (%s)", version,
 	    program.path);
 	pg_program_done(&program);

@@ -200,6 +200,10 @@ struct known_message {
 };
 
 static const struct known_message known_messages[] = {
+	/* A column option of the releases of November 2026, which only pg_dump of these leaves out. */
+	{ "unrecognized parameter \"pg_attver\"", ERR_UNSUPPORTED,
+	    "The dump is of a newer minor release than this server: update PostgreSQL here, or dump "
+	    "with a pg_dump of the source's own release." },
 	{ "permission denied", ERR_AUTH,
 	    "Give the role the missing right; 'blackstart check --sql' prints what a dump needs." },
 	{ "row-level security policy", ERR_AUTH,
