@@ -127,9 +127,12 @@ test_jobs_in_one_folder(void **state)
 			 "  b: { source: pg, do: dump, at: 'Sun 04:00' }\n"
 			 "  c: { source: pg, do: base, folder: x }\n"
 			 "  d: { source: pg, do: dump, folder: x }\n"
-			 "  e: { source: pg, do: base }\n",
+			 "  e: { source: pg, do: base }\n"
+			 "  f: { source: pg, do: wal, folder: y }\n"
+			 "  g: { source: pg, do: base, folder: y }\n",
 	    "!8 jobs 'a' and 'b' put their backups of 'pg' into the same folder\n"
-	    "!10 jobs 'c' and 'd' put their backups of 'pg' into the same folder\n");
+	    "!10 jobs 'c' and 'd' put their backups of 'pg' into the same folder\n"
+	    "!12 job 'f': 'do: wal' is not in this version, the job is passed over\n");
 }
 
 static void

@@ -375,22 +375,29 @@ test_damaged_files(void **state)
 	damage_end(&damage);
 }
 
+/* A file with one type of offset 0, no transitions, then the footer; the old block likewise. */
 static void
-assert_rule(struct damage *damage, const char *rule, bool is_good)
+add_rule_file(struct str *data, const char *rule)
 {
-	/* One type with offset 0, no transitions, then the footer; the old block likewise. */
 	uint8_t header[44] = "TZif2";
 	const uint8_t type[6] = { 0 };
-	SCOPED(str_done) struct str data = STR_INIT;
 
 	header[39] = 1; /* types */
 	header[43] = 4; /* characters */
 	for (int i = 0; i < 2; i++) {
-		str_add_bytes(&data, header, sizeof(header));
-		str_add_bytes(&data, type, sizeof(type));
-		str_add_bytes(&data, "UTC", 4);
+		str_add_bytes(data, header, sizeof(header));
+		str_add_bytes(data, type, sizeof(type));
+		str_add_bytes(data, "UTC", 4);
 	}
-	str_addf(&data, "\n%s\n", rule);
+	str_addf(data, "\n%s\n", rule);
+}
+
+static void
+assert_rule(struct damage *damage, const char *rule, bool is_good)
+{
+	SCOPED(str_done) struct str data = STR_INIT;
+
+	add_rule_file(&data, rule);
 	if (is_accepted(damage, (const uint8_t *)str_text(&data), data.size) != is_good)
 		fail_msg("rule '%s'", rule);
 }
@@ -418,6 +425,68 @@ test_rules(void **state)
 	damage_end(&damage);
 }
 
+/* The C library takes a rule in TZ itself. */
+static void
+compare_rule(struct damage *damage, const char *rule)
+{
+	SCOPED(str_done) struct str data = STR_INIT;
+	struct zone *zone;
+
+	add_rule_file(&data, rule);
+	assert_true(is_accepted(damage, (const uint8_t *)str_text(&data), data.size));
+	zone = open_zone("Zone");
+	setenv("TZ", rule, 1);
+	tzset();
+	for (int64_t unix_s = at("2019-12-30T00:00:00Z").us / US_PER_S;
+	     unix_s < at("2033-01-03T00:00:00Z").us / US_PER_S; unix_s += 1799) {
+		time_t time = unix_s;
+		struct tm tm;
+
+		assert_non_null(localtime_r(&time, &tm));
+		if (zone_offset_s(zone, at_s(unix_s)) != tm.tm_gmtoff)
+			fail_msg("%s at %lld: %d, the C library says %ld", rule, (long long)unix_s,
+			    zone_offset_s(zone, at_s(unix_s)), tm.tm_gmtoff);
+	}
+	unsetenv("TZ");
+	zone_close(zone);
+}
+
+static void
+test_rules_as_the_c_library_reads_them(void **state)
+{
+	static const char *const rules[] = { "CET-1CEST,M3.5.0,M10.5.0/3",
+		"NZST-12NZDT,M9.5.0,M4.1.0/3", "IST-1GMT0,M10.5.0,M3.5.0/1", "AAA3BBB,J59,J60/0",
+		"AAA-5BBB,J60/0,J300", "AAA0BBB-1:30,58,59/12", "AAA0BBB,M2.1.1/0,M2.5.6/0",
+		"<-03>3<-02>,M3.5.0/-2,M10.5.0/-1" };
+	struct damage damage;
+
+	(void)state;
+	damage_begin(&damage);
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		compare_rule(&damage, rules[i]);
+	damage_end(&damage);
+}
+
+/* Summer time that ends in the instant in which the next one begins. */
+static void
+test_summer_all_year(void **state)
+{
+	SCOPED(str_done) struct str data = STR_INIT;
+	struct damage damage;
+	struct zone *zone;
+
+	(void)state;
+	damage_begin(&damage);
+	add_rule_file(&data, "EST5EDT,0/0,J365/25");
+	assert_true(is_accepted(&damage, (const uint8_t *)str_text(&data), data.size));
+	zone = open_zone("Zone");
+	for (int64_t unix_s = at("2023-12-30T00:00:00Z").us / US_PER_S;
+	     unix_s < at("2026-01-03T00:00:00Z").us / US_PER_S; unix_s += 900)
+		assert_int_equal(zone_offset_s(zone, at_s(unix_s)), -4 * 3600);
+	zone_close(zone);
+	damage_end(&damage);
+}
+
 int
 main(void)
 {
@@ -431,6 +500,8 @@ main(void)
 		cmocka_unit_test(test_cut_files),
 		cmocka_unit_test(test_damaged_files),
 		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_rules_as_the_c_library_reads_them),
+		cmocka_unit_test(test_summer_all_year),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,6 +137,23 @@ test_a_time_in_an_overlap_runs_once(void **state)
 	    "2026-10-25 02:00:00 +02:00", "2026-10-25 03:00:00 +01:00");
 }
 
+/* At the second 02:10 the run of the first 02:40 has been, though the clock shows less. */
+static void
+test_looking_back_from_an_overlap(void **state)
+{
+	struct zone *zone = open_zone("Europe/Berlin");
+	struct calendar *calendar = make("at: 02:40");
+	struct wall_time due;
+
+	(void)state;
+	assert_true(calendar_previous(calendar, zone, at("2026-10-25T01:10:00Z"), &due));
+	assert_int_equal(due.us, at("2026-10-25T00:40:00Z").us);
+	assert_true(calendar_previous(calendar, zone, at("2026-10-25T00:39:59Z"), &due));
+	assert_int_equal(due.us, at("2026-10-24T00:40:00Z").us);
+	calendar_free(calendar);
+	zone_close(zone);
+}
+
 static void
 test_cron(void **state)
 {
@@ -421,6 +438,7 @@ main(void)
 		cmocka_unit_test(test_fixed_times),
 		cmocka_unit_test(test_a_time_in_a_gap_runs_at_the_first_valid_instant),
 		cmocka_unit_test(test_a_time_in_an_overlap_runs_once),
+		cmocka_unit_test(test_looking_back_from_an_overlap),
 		cmocka_unit_test(test_cron),
 		cmocka_unit_test(test_what_cannot_be_read),
 		cmocka_unit_test(test_a_list_of_times),
