@@ -50,9 +50,7 @@ tail_make_room(struct stderr_tail *tail, size_t size)
 	if (keep > tail->max_bytes - kept_from - size)
 		keep = tail->max_bytes - kept_from - size;
 	memmove(tail->text + kept_from, tail->text + tail->size - keep, keep);
-	if (!tail->has_gap)
-		memcpy(tail->text + tail->max_bytes / 2, gap_line, gap_size);
-	tail->has_gap = true;
+	memcpy(tail->text + tail->max_bytes / 2, gap_line, gap_size);
 	tail->size = kept_from + keep;
 }
 

@@ -12,7 +12,6 @@ struct stderr_tail {
 	char *text; /* max_bytes + 1, always NUL-terminated */
 	size_t size;
 	size_t max_bytes;
-	bool has_gap;
 };
 
 struct process {

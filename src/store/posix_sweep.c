@@ -33,7 +33,6 @@ struct folder_sweep {
 	VEC(struct dead_file) dead;
 	bool has_live;
 	bool has_manifest;
-	bool has_folders;
 	unsigned removed;
 };
 
@@ -95,9 +94,9 @@ find_marker(const struct folder_sweep *sweep)
 	return NULL;
 }
 
-/* Is there a file that was there before the marker, and so is not the dead run's. */
+/* Is there a file that was there before the marker, or a folder: not the dead run's. */
 static bool
-has_older_file(const struct folder_sweep *sweep, const struct dead_file *marker)
+has_foreign_entry(const struct folder_sweep *sweep, const struct dead_file *marker)
 {
 	const struct dirent *entry;
 	struct stat st;
@@ -126,7 +125,7 @@ is_unfinished(const struct folder_sweep *sweep)
 	const struct dead_file *marker = find_marker(sweep);
 
 	return marker != NULL && !sweep->is_root && !sweep->has_live && !sweep->has_manifest &&
-	    !sweep->has_folders && !has_older_file(sweep, marker);
+	    !has_foreign_entry(sweep, marker);
 }
 
 static int
@@ -207,10 +206,8 @@ sweep_entry(struct folder_sweep *sweep, const struct dirent *entry, unsigned dep
 {
 	unsigned char type = posix_entry_type(dirfd(sweep->dir), entry);
 
-	if (type == DT_DIR) {
-		sweep->has_folders = true;
+	if (type == DT_DIR)
 		return sweep_below(sweep, entry->d_name, depth + 1, err);
-	}
 	if (type == DT_REG && name_is_temporary(entry->d_name))
 		judge_temporary(sweep, entry->d_name);
 	else if (name_is_manifest(entry->d_name))

@@ -152,6 +152,11 @@ work(void *context, unsigned worker, unsigned slot, struct err *err)
 		return 0;
 	size = ZSTD_decompressDCtx(expansion->contexts[worker], piece->plain, piece->plain_size,
 	    piece->stored, piece->stored_size);
+	if (ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall)
+		return err_set(err, ERR_DATA,
+		    "'%s' cannot be expanded: frame at offset %" PRIu64
+		    ": it has more than the %zu bytes that the seek table says",
+		    expansion->blob->name, piece->offset, piece->plain_size);
 	if (ZSTD_isError(size))
 		return fail_frame(expansion, piece->offset, size, err);
 	if (size != piece->plain_size)

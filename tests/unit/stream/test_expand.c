@@ -254,8 +254,10 @@ test_lying_table(void **state)
 		seek_table_add(&table, stored.table.frames.items[0].stored_bytes, ZSTD_FRAME_BYTES);
 		seek_table_add(&table, stored.table.frames.items[1].stored_bytes, claims[i]);
 		data = with_table(&stored, &table, &size);
-		says = xasprintf("offset %llu",
-		    (unsigned long long)stored.table.frames.items[1].stored_offset);
+		says = claims[i] > 64 * 1024 * 1024
+		    ? xasprintf("claims a frame of %u bytes", claims[i])
+		    : xasprintf("offset %llu: it has ",
+			  (unsigned long long)stored.table.frames.items[1].stored_offset);
 		check_damaged(data, size, says);
 		seek_table_done(&table);
 	}

@@ -227,6 +227,49 @@ test_too_large(void **state)
 	assert_int_equal(status, 0);
 }
 
+/*
+ * Like a sweep, but quicker: lock the temporary file before its maker does, and remove it, when
+ * it is still the one that was locked.
+ */
+static _Noreturn void
+sweep_for_ever(const struct room *room)
+{
+	(void)alarm(60); /* should the test end without us */
+	for (;;) {
+		SCOPED(closep) int fd = open(room->temporary, O_RDWR | O_CLOEXEC);
+		struct stat opened;
+		struct stat named;
+
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 &&
+		    stat(room->temporary, &named) == 0 && named.st_ino == opened.st_ino)
+			(void)unlink(room->temporary);
+	}
+}
+
+/* Who loses the race for his own file makes another one. */
+static void
+test_swept_before_locked(void **state)
+{
+	const struct room *room = *state;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		sweep_for_ever(room);
+	for (int i = 0; i < 800; i++) {
+		struct err err = ERR_INIT;
+		struct sink *sink = open_sink(room, &err);
+		int result = sink != NULL ? sink_finish(sink, &err) : -1;
+
+		sink_free(sink);
+		/* Losing three times in a row is given up, and said. */
+		if (result < 0 && strstr(err.msg, "cannot keep a temporary file") == NULL)
+			fail_msg("%s", err.msg);
+		(void)unlink(room->path);
+	}
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 static void
 test_group(void **state)
 {
@@ -258,6 +301,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_same_run_twice, setup, teardown),
 		cmocka_unit_test(test_missing_folder),
 		cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_swept_before_locked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_group, setup, teardown),
 	};
 
