@@ -11,6 +11,8 @@
 #include "source/postgres/dump_internal.h"
 #include "source/postgres/dump_target_internal.h"
 #include "source/postgres/traits_internal.h"
+#include "stream/links.h"
+#include "stream/sink.h"
 
 enum { GLOBALS_MAX_BYTES = 64 * 1024 * 1024 };
 
@@ -255,6 +257,27 @@ restore_wanted(struct restoring *work, struct err *err)
 	return 0;
 }
 
+/*
+ * pg_restore reads the stored files itself and knows no hash: what it would make of damaged ones
+ * may look whole.  So all of them are read once before anything is made.
+ */
+static int
+check_files(const struct restoring *work, struct err *err)
+{
+	const struct manifest *manifest = work->view->manifest;
+
+	progress_phase(work->request->progress, "checking hashes",
+	    manifest_stored_bytes(manifest));
+	for (size_t i = 0; i < manifest->files.count; i++) {
+		SCOPED(sink_freep) struct sink *to = null_sink_new();
+
+		if (work->view->read(work->view, &manifest->files.items[i], to, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
 int
 pg_dump_restore(struct postgres *pg, const struct backup_view *view,
     const struct restore_request *request, struct restore_report *report, struct err *err)
@@ -278,6 +301,8 @@ pg_dump_restore(struct postgres *pg, const struct backup_view *view,
 	if (is_superuser == NULL)
 		return -1;
 	work.is_superuser = is_superuser[0] == 't';
+	if (check_files(&work, err) < 0)
+		return -1;
 	if (restore_wanted(&work, err) == 0) {
 		if (!work.is_superuser)
 			warn(&work,
