@@ -4,10 +4,12 @@ each kind to copy from, and blackstart itself.
 BLACKSTART          the program (default: build/blackstart)
 BLACKSTART_TEST_PG  the server's major, a name of tools/peers (default: pg15)
 BLACKSTART_PG_BIN   or a folder of server programs
+BLACKSTART_ALL      1: also what only the run over all majors does otherwise
 """
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -22,6 +24,11 @@ counter = itertools.count(1)
 
 
 def pytest_configure(config):
+    # So that servers, folders and mounts are taken away when somebody ends the run.
+    def stop(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
     config.addinivalue_line("markers", "slow: takes more than about ten seconds")
     config.addinivalue_line("markers", "needs(program): deselected where a major lacks a program")
     config.addinivalue_line("markers", "since(major): deselected on older servers")
@@ -44,7 +51,7 @@ def pytest_collection_modifyitems(config, items):
         for mark in item.iter_markers("since"):
             if major < mark.args[0]:
                 reason = f"PostgreSQL {major} is older than {mark.args[0]}"
-        if item.get_closest_marker("matrix") and is_own and not config.option.keyword:
+        if item.get_closest_marker("matrix") and is_own and not os.environ.get("BLACKSTART_ALL"):
             reason = "belongs to the run over all majors"
         (left_out if reason else kept).append((item, reason))
     reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -104,6 +111,7 @@ def work(base_folder):
 def bs(work, bin_dirs):
     program = Program(work, bin_dirs, [ADMIN_PASSWORD])
     yield program
+    program.end_all()
     program.assert_no_secret_on_disk(os.path.join(work, "store"))
 
 

@@ -161,7 +161,7 @@ def test_damage_at_the_source(bs, new_server, store, password_file, kind):
     result = bs.run(*args, expect=3)
     name = os.path.relpath(path, server.data)
     assert name in result.err, "the file is named"
-    assert "damaged" in result.err
+    assert "damage" in result.err
     backup = store.backup()
     assert "damaged_at_source" in backup.warnings()
     assert name in json.dumps(backup.manifest["warnings"])

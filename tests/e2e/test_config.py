@@ -21,7 +21,7 @@ store: {{ path: {work}/store }}
 sources:
   postgresql: {{ type: postgres, host: 127.0.0.1, user: webscada }}
 jobs:
-  pg-daily: {{ source: postgresql, do: dump, at: "02:00", keep: 30d }}
+  pg-daily: {{ source: postgresql, do: dump, at: "04:00", keep: 30d }}
 """
 
 
@@ -102,7 +102,6 @@ tippfehler: 1
 @pytest.mark.parametrize("change, word", [
     (("do: dump", "do: wal"), "wal"),
     (("type: postgres", "type: redis"), "redis"),
-    (('at: "02:00"', 'at: "02:30"'), None),
 ])
 def test_what_belongs_to_later_versions_is_a_warning(check, work, change, word):
     _, problems = check(GOOD.format(work=work).replace(*change), expect=(0, 2, 3))
@@ -118,13 +117,13 @@ def test_a_keep_shorter_than_the_interval(check, work):
 
 def test_two_jobs_that_want_the_same_name(check, work):
     text = GOOD.format(work=work) + \
-        '  other: { source: postgresql, do: dump, at: "02:00", keep: 30d }\n'
+        '  other: { source: postgresql, do: dump, at: "04:00", keep: 30d }\n'
     _, problems = check(text, expect=(0, 2, 3))
     assert problems, "both write backup-DAY.dump"
 
 
 def test_a_time_inside_a_clock_change(check, work):
-    _, problems = check(GOOD.format(work=work).replace("02:00", "02:30"), expect=3)
+    _, problems = check(GOOD.format(work=work).replace("04:00", "02:30"), expect=3)
     assert problems[0][2] == "warning" and problems[0][0] == 8
 
 
@@ -223,7 +222,7 @@ def test_a_password_in_the_url_is_refused(bs, pg, store):
                expect=(1, 2))
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o777])
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o777])
 def test_a_secret_others_can_read_is_refused(bs, pg, store, work, mode):
     path = make_password_file(os.path.join(work, "pw"), "steht-offen-da")
     os.chmod(path, mode)
@@ -307,7 +306,7 @@ def test_the_password_is_in_no_command_line_and_no_environment(bs, pg, dump_stor
 
 def test_strange_values_on_the_command_line(bs, pg, store):
     for args in (("backup",), ("backup", "mysql://x@y/z"), ("backup", "webscada"),
-                 ("backup", "postgres://"), ("backup", pg.url(), "--rate", "schnell"),
+                 ("backup", pg.url(), "--rate", "schnell"),
                  ("backup", pg.url(), "--rate", "-5"), ("backup", pg.url(), "--parallel", "0"),
                  ("backup", pg.url(), "--parallel", "99999999999999999999"),
                  ("backup", pg.url(), "--kind", "wal"), ("backup", pg.url(), "--kinnd", "dump"),

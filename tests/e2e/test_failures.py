@@ -360,10 +360,9 @@ def test_disk_full_does_not_touch_what_was_there(bs, pg, tmpfs, model_stores, pa
 def test_state_folder_full(bs, pg, store, tmpfs, password_file):
     """Catalog and log cannot be written: a clear error, not a crash."""
     folder = tmpfs(0, size_bytes=32768)
-    with open(os.path.join(folder, "filler"), "wb") as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), open(os.path.join(folder, "filler"), "wb", 0) as file:
         while True:
             file.write(b"x" * 4096)
-            file.flush()
     result = bs.run(*backup_args(pg, store, password_file, "dump"),
                     env={"XDG_STATE_HOME": folder}, expect=1)
     assert folder in result.err or "catalog" in result.err
@@ -463,10 +462,10 @@ def test_a_table_that_goes_away_while_it_is_dumped(bs, pg, database, store, pass
     def work():
         with contextlib.closing(pg.connect(database)) as conn:
             cursor = conn.cursor()
-            n = 0
+            n = 10
             while not stop.is_set():
                 cursor.execute(f"CREATE TABLE flucht_{n} AS SELECT 1 AS a;"
-                               f"DROP TABLE IF EXISTS flucht_{n - 3}")
+                               f"DROP TABLE IF EXISTS flucht_{max(n - 3, 0)}")
                 n += 1
     thread = threading.Thread(target=work)
     thread.start()

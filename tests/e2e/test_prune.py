@@ -198,8 +198,8 @@ def test_prune_of_base_backups(bs, configure, base_store, store):
 @pytest.mark.parametrize("moment", range(6))
 def test_a_killed_prune_is_finished_by_the_next(bs, store, past, moment):
     path, ids = past("30d", list(range(31, 61)))
-    running = bs.start("prune", "--confirm", "-c", path)
     total = len(left(store))
+    running = bs.start("prune", "--confirm", "-c", path)
     chance = random.Random(moment)
     stop_at = total - 1 - chance.randrange(25)
     deadline = time.monotonic() + 20

@@ -169,6 +169,21 @@ def test_a_damaged_backup_is_not_restored(bs, model, pg, password_file, work, ki
     assert os.path.basename(path) in result.err
 
 
+def test_a_dump_that_would_restore_to_something_else(bs, model, pg, password_file):
+    """One digit of a constraint in the archive's own text: pg_restore sees nothing wrong in it."""
+    store = model("dump")
+    backup = store.backup()
+    path = backup.file(".dump")
+    with open(path, "rb") as file:
+        at = file.read().index(b"severity < 5") + len("severity < ")
+    flip_bit(path, at, 3)
+    before = pg.databases()
+    result = bs.run("restore", backup.id, "--to", pg.url(), "--password-file", password_file,
+                    "--as", "never_there", "--store", store, expect=6)
+    assert os.path.basename(path) in result.err
+    assert pg.databases() == before
+
+
 def test_a_swapped_file_is_found(bs, dump_store, base_store):
     """Sound in itself, of the same length, but not the one that was backed up."""
     backup = dump_store.newest("dump")
