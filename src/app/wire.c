@@ -26,6 +26,9 @@
 
 #define DEFAULT_SCRATCH_ROOT "/var/tmp"
 
+/* Each worker of a chain holds 8 MiB; four outrun what one server process can send. */
+enum { CORES_MAX = 4 };
+
 static const struct source_ops *const drivers[] = { &postgres_source_ops, NULL };
 
 /* ---- the configuration ---------------------------------------------------------------------- */
@@ -176,7 +179,7 @@ wire_init(struct wire *wire, const struct args *args, struct err *err)
 
 	*wire = (struct wire){ .config = NULL };
 	wire->engine.drivers = drivers;
-	wire->engine.cores = cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores;
+	wire->engine.cores = cores < 1 ? 1 : cores > CORES_MAX ? CORES_MAX : (unsigned)cores;
 	wire->engine.scratch_root = getenv("TMPDIR") != NULL ? getenv("TMPDIR")
 							     : DEFAULT_SCRATCH_ROOT;
 	if (path != NULL || args_text(args, "store") == NULL) {

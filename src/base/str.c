@@ -155,32 +155,42 @@ str_ends_with(const char *text, const char *suffix)
 	return size >= suffix_size && strcmp(text + size - suffix_size, suffix) == 0;
 }
 
-/* Levenshtein distance of two short words, one row at a time. */
+static size_t
+least(size_t a, size_t b, size_t c)
+{
+	size_t least_of_two = a < b ? a : b;
+
+	return least_of_two < c ? least_of_two : c;
+}
+
+/*
+ * How many letters must be changed, added, dropped or swapped with their neighbour to turn one
+ * short word into the other (optimal string alignment), row by row.
+ */
 static size_t
 edit_distance(const char *a, const char *b)
 {
-	size_t row[NEAREST_MAX_WORD + 1];
+	size_t rows[3][NEAREST_MAX_WORD + 1];
 	size_t b_size = strlen(b);
 
 	for (size_t j = 0; j <= b_size; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i] != '\0'; i++) {
-		size_t diagonal = row[0];
+		rows[0][j] = j;
+	for (size_t i = 1; a[i - 1] != '\0'; i++) {
+		size_t *row = rows[i % 3];
+		const size_t *above = rows[(i + 2) % 3];
+		const size_t *two_above = rows[(i + 1) % 3];
 
-		row[0] = i + 1;
-		for (size_t j = 0; j < b_size; j++) {
-			size_t best = diagonal + (a[i] == b[j] ? 0 : 1);
+		row[0] = i;
+		for (size_t j = 1; j <= b_size; j++) {
+			size_t change = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
 
-			diagonal = row[j + 1];
-			if (row[j + 1] + 1 < best)
-				best = row[j + 1] + 1;
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			row[j + 1] = best;
+			row[j] = least(change, above[j] + 1, row[j - 1] + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				row[j] = least(row[j], two_above[j - 2] + 1, row[j]);
 		}
 	}
 
-	return row[b_size];
+	return rows[strlen(a) % 3][b_size];
 }
 
 const char *

@@ -42,23 +42,20 @@ hash_file(struct engine *engine, const char *object_name, struct manifest *draft
 	return 0;
 }
 
-/* "backup-2025-11-25.dump" to "<folder>/backup-2025-11-25.manifest.json". */
+/*
+ * "<folder>/backup-2025-11-25.dump" to "<folder>/backup-2025-11-25.manifest.json": named as the
+ * file itself, so that the dumps of several databases of one day have one each.
+ */
 static char *
-manifest_name_of(const struct engine *engine, const struct backup_row *row,
-    const struct backup_kind *kind)
+manifest_name_of(const char *object_name, const struct backup_kind *kind)
 {
-	SCOPED(freep) char *folder = name_folder(row->id);
-	struct wall_time ignored;
-	struct place place = { .folder = folder };
-	char *name = NULL;
+	size_t size = strlen(object_name);
+	size_t extension_size = kind->adopts != NULL ? strlen(kind->adopts) + 1 : 0;
 
-	if (!name_parse_flat(name_base(row->id), &kind->layout, kind->adopts, engine->zone,
-		&ignored, &place.stem))
+	if (extension_size == 0 || size <= extension_size)
 		return NULL;
-	name = place_manifest_name(&place);
-	free(place.stem);
 
-	return name;
+	return xasprintf("%.*s.manifest.json", (int)(size - extension_size), object_name);
 }
 
 int
@@ -68,7 +65,7 @@ adopt_file(struct engine *engine, const struct backup_row *row, struct source *s
 	const struct backup_kind *kind = source_kind(source, row->kind);
 	SCOPED(manifest_freep) struct manifest *draft = manifest_new();
 	SCOPED(freep) char *path = store_local_path(engine->store, row->id);
-	SCOPED(freep) char *name = kind != NULL ? manifest_name_of(engine, row, kind) : NULL;
+	SCOPED(freep) char *name = kind != NULL ? manifest_name_of(row->id, kind) : NULL;
 	SCOPED(freep) char *text = NULL;
 	char hex[5];
 

@@ -137,6 +137,33 @@ static const struct sink_ops part_ops = {
 	.free = part_free,
 };
 
+/* The part's chain from the store upwards; takes over `store_sink`. */
+static struct sink *
+build_chain(struct part_sink *part, struct sink *store_sink, const struct part *request,
+    struct err *err)
+{
+	struct engine_intake *intake = part->intake;
+	const struct zstd_options zstd = {
+		.level = intake->compression_level,
+		.workers = intake->engine->cores,
+	};
+	const struct meter_options meter = {
+		.progress = intake->progress,
+		.rate_limit_bytes_per_s = intake->rate_limit_bytes_per_s,
+		.ret_bytes = &part->content_bytes,
+	};
+	struct sink *chain = hold_sink_new(intake, store_sink, part->object_name);
+
+	chain = digest_sink_new(chain, part->digest);
+	/* Hashing and writing leave the source's thread: by the compressors, or by a handoff. */
+	if (part->is_compressed)
+		chain = zstd_sink_new(chain, &zstd, err);
+	else if (request->compression == PART_COMPRESSED)
+		chain = handoff_sink_new(chain, err);
+
+	return chain != NULL ? meter_sink_new(chain, &meter) : NULL;
+}
+
 static struct sink *
 open_part(struct intake *base, const struct part *request, struct err *err)
 {
@@ -146,6 +173,7 @@ open_part(struct intake *base, const struct part *request, struct err *err)
 	SCOPED(freep) char *name = xasprintf("%s%s", request->name, is_compressed ? ".zst" : "");
 	SCOPED(sink_freep) struct sink *sink = NULL;
 	struct part_sink *part = xcalloc(1, sizeof(*part));
+	struct sink *store_sink;
 
 	part->base.ops = &part_ops;
 	part->intake = intake;
@@ -155,27 +183,12 @@ open_part(struct intake *base, const struct part *request, struct err *err)
 	vec_push(&intake->digests, part->digest);
 	sink = &part->base;
 
-	part->base.next = store_put(intake->engine->store, part->object_name, intake->run_id, err);
-	if (part->base.next == NULL)
+	store_sink = store_put(intake->engine->store, part->object_name, intake->run_id, err);
+	if (store_sink == NULL)
 		return NULL;
-	part->base.next = hold_sink_new(intake, part->base.next, part->object_name);
-	part->base.next = digest_sink_new(part->base.next, part->digest);
-	if (is_compressed) {
-		const struct zstd_options options = {
-			.level = intake->compression_level,
-			.workers = intake->engine->cores,
-		};
+	part->base.next = build_chain(part, store_sink, request, err);
 
-		part->base.next = zstd_sink_new(part->base.next, &options, err);
-		if (part->base.next == NULL)
-			return NULL;
-	}
-	part->base.next = meter_sink_new(part->base.next,
-	    &(struct meter_options){ .progress = intake->progress,
-		.rate_limit_bytes_per_s = intake->rate_limit_bytes_per_s,
-		.ret_bytes = &part->content_bytes });
-
-	return TAKE(sink);
+	return part->base.next != NULL ? TAKE(sink) : NULL;
 }
 
 void

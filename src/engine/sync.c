@@ -56,18 +56,69 @@ collect_records(struct sync *sync)
 	}
 }
 
+static int
+compare_rows(const void *a, const void *b)
+{
+	const struct backup_row *left = a;
+	const struct backup_row *right = b;
+
+	return strcmp(left->manifest_name, right->manifest_name);
+}
+
+static int
+compare_proofs(const void *a, const void *b)
+{
+	const struct proof_mark *left = a;
+	const struct proof_mark *right = b;
+
+	return strcmp(left->backup_id, right->backup_id);
+}
+
+/* Everything is looked up once for each object, so it is sorted first. */
+static void
+sort_all(struct sync *sync)
+{
+	if (sync->old.rows.count > 0)
+		qsort(sync->old.rows.items, sync->old.rows.count, sizeof(struct backup_row),
+		    compare_rows);
+	if (sync->proofs.count > 0)
+		qsort(sync->proofs.items, sync->proofs.count, sizeof(struct proof_mark),
+		    compare_proofs);
+}
+
 /* The old row of this object, or NULL; marks it as seen. */
 static const struct backup_row *
 find_old(struct sync *sync, const char *object_name)
 {
-	for (size_t i = 0; i < sync->old.rows.count; i++) {
-		if (str_equals(sync->old.rows.items[i].manifest_name, object_name)) {
-			sync->is_seen.items[i] = true;
-			return &sync->old.rows.items[i];
-		}
+	const struct backup_row key = { .manifest_name = (char *)(uintptr_t)object_name };
+	const struct backup_row *row = NULL;
+
+	if (sync->old.rows.count > 0)
+		row = bsearch(&key, sync->old.rows.items, sync->old.rows.count, sizeof(key),
+		    compare_rows);
+	if (row != NULL)
+		sync->is_seen.items[row - sync->old.rows.items] = true;
+
+	return row;
+}
+
+/* The first of the proofs of this backup; they stand together. */
+static size_t
+first_proof(const struct sync *sync, const char *id)
+{
+	size_t low = 0;
+	size_t high = sync->proofs.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(sync->proofs.items[middle].backup_id, id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
 
-	return NULL;
+	return low;
 }
 
 /* Text of a small record, or NULL where it cannot be read: a record is a remark, not the data. */
@@ -90,11 +141,11 @@ apply_records(struct sync *sync, struct backup_row *row)
 	const struct proof_mark *newest = NULL;
 
 	row->level = -1;
-	for (size_t i = 0; i < sync->proofs.count; i++) {
+	for (size_t i = first_proof(sync, row->id); i < sync->proofs.count; i++) {
 		const struct proof_mark *mark = &sync->proofs.items[i];
 
 		if (!str_equals(mark->backup_id, row->id))
-			continue;
+			break;
 		if (newest == NULL || mark->at.us >= newest->at.us)
 			newest = mark;
 		if (mark->level > row->level ||
@@ -284,19 +335,41 @@ owner_of(const struct engine *engine, const char *folder, const struct source_op
 	return true;
 }
 
-static bool
-has_manifest(const struct sync *sync, const char *folder, const char *stem)
+static int
+compare_objects(const void *a, const void *b)
 {
-	const struct place place = { .folder = xstrdup(folder), .stem = xstrdup(stem) };
-	SCOPED(freep) char *name = place_manifest_name(&place);
-	bool is_found = false;
+	const struct store_object *left = a;
+	const struct store_object *right = b;
 
-	for (size_t i = 0; i < sync->listing.objects.count && !is_found; i++)
-		is_found = str_equals(sync->listing.objects.items[i].name, name);
-	free(place.folder);
-	free(place.stem);
+	return strcmp(left->name, right->name);
+}
 
-	return is_found;
+static bool
+is_listed(const struct sync *sync, char *name)
+{
+	const struct store_object key = { .name = name };
+
+	return bsearch(&key, sync->listing.objects.items, sync->listing.objects.count, sizeof(key),
+		   compare_objects) != NULL;
+}
+
+/*
+ * A file of ours shares its stem's manifest; one of the user's own that was adopted has a manifest
+ * named as itself ("backup-2025-11-25.plant.manifest.json").
+ */
+static bool
+has_manifest(const struct sync *sync, const char *object_name, const char *stem,
+    const char *extension)
+{
+	SCOPED(freep) char *folder = name_folder(object_name);
+	SCOPED(freep)
+	char *of_stem = xasprintf("%s%s%s.manifest.json", folder, folder[0] != '\0' ? "/" : "",
+	    stem);
+	SCOPED(freep)
+	char *of_file = xasprintf("%.*s.manifest.json",
+	    (int)(strlen(object_name) - strlen(extension) - 1), object_name);
+
+	return is_listed(sync, of_stem) || is_listed(sync, of_file);
 }
 
 static int
@@ -310,7 +383,8 @@ sync_flat_file(struct sync *sync, const struct store_object *object,
 
 	if (!name_parse_flat(name_base(object->name), &kind->layout, kind->adopts,
 		sync->engine->zone, &row.consistent_at, &stem) ||
-	    !owner_of(sync->engine, folder, driver, kind, &row) || has_manifest(sync, folder, stem))
+	    !owner_of(sync->engine, folder, driver, kind, &row) ||
+	    has_manifest(sync, object->name, stem, kind->adopts))
 		return 0;
 
 	old = find_old(sync, object->name);
@@ -386,6 +460,7 @@ sync_catalog(struct engine *engine, bool is_full, struct sync_result *ret_result
 	for (size_t i = 0; i < sync.old.rows.count; i++)
 		vec_push(&sync.is_seen, false);
 	collect_records(&sync);
+	sort_all(&sync);
 
 	if (catalog_begin(engine->catalog, err) < 0)
 		return -1;

@@ -28,6 +28,8 @@ say_outcome(struct cli *cli, const struct backup_outcome *outcome)
 	char content[32], stored[32], took[CLOCK_TEXT_SIZE];
 	bool is_compressed = outcome->content_bytes != outcome->stored_bytes;
 
+	if (cli->is_quiet)
+		return;
 	out_line("%s backup %s",
 	    outcome->warnings_count > 0 ? "done with warnings:" : "done:", outcome->id);
 	out_line("  in       %s/%s", cli->wire.engine.store->location, outcome->folder);
@@ -108,7 +110,8 @@ cmd_backup(struct cli *cli, struct err *err)
 		return -1;
 	if (!cli->is_json) {
 		say_outcome(cli, &outcome);
-		out_next(cli, "blackstart verify latest --level 3");
+		if (!cli->is_quiet)
+			out_next(cli, "blackstart verify latest --level 3");
 	}
 
 	return outcome.warnings_count > 0 ? EXIT_WARNINGS : EXIT_OK;

@@ -216,8 +216,11 @@ tell_report(struct cli *cli, const struct restore_report *report, const char *sc
 	out_progress_end(cli);
 	for (size_t i = 0; i < report->warnings.count; i++)
 		log_warning("%s", report->warnings.items[i]);
+	if (cli->is_quiet && !cli->is_dry_run && !cli->is_json)
+		return report->warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
 	if (!cli->is_json) {
-		out_line("done: %s", report->target);
+		out_line(cli->is_dry_run ? "nothing was changed; on %s this" : "done: %s",
+		    report->target);
 		for (size_t i = 0; i < report->notes.count; i++)
 			out_line("  %s", report->notes.items[i]);
 		if (report->next != NULL)

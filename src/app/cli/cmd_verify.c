@@ -38,14 +38,16 @@ level_for(struct climbs *climbs, const struct source *source, const struct backu
 }
 
 static void
-tell(const struct verify_outcome *outcome, const struct err *failure)
+tell(const struct cli *cli, const struct verify_outcome *outcome, const struct err *failure)
 {
 	char took[CLOCK_TEXT_SIZE];
 
-	for (size_t i = 0; i < outcome->report.notes.count; i++)
-		out_line("  %s", outcome->report.notes.items[i]);
 	for (size_t i = 0; i < outcome->report.warnings.count; i++)
 		log_warning("%s", outcome->report.warnings.items[i]);
+	if (cli->is_quiet || cli->is_json)
+		return;
+	for (size_t i = 0; i < outcome->report.notes.count; i++)
+		out_line("  %s", outcome->report.notes.items[i]);
 	if (failure != NULL)
 		out_line("%s %s", failure->kind == ERR_MISMATCH ? "DAMAGED" : "not proved",
 		    outcome->backup_id);
@@ -123,8 +125,7 @@ climb_one(struct climbs *climbs, const struct backup_row *row, struct err *err)
 	climbs->warnings += (unsigned)outcome.report.warnings.count;
 	(void)json_array_append_new(climbs->results,
 	    outcome_json(&outcome, order.level, has_failed ? err : NULL));
-	if (!climbs->cli->is_json)
-		tell(&outcome, has_failed ? err : NULL);
+	tell(climbs->cli, &outcome, has_failed ? err : NULL);
 
 	return has_failed ? -1 : 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
@@ -16,7 +17,10 @@
 #include "base/zone.h"
 #include "catalog/catalog.h"
 
-enum { CELL_MAX = 512 };
+enum {
+	CELL_MAX = 512,
+	EXIT_READER_GONE = 141, /* as a shell counts death by SIGPIPE */
+};
 
 struct table {
 	size_t columns;
@@ -171,10 +175,12 @@ out_json_time(struct wall_time time)
 int
 out_flush(struct err *err)
 {
-	if (fflush(stdout) != 0 || ferror(stdout))
-		return err_sys(err, "cannot write to stdout");
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	if (errno == EPIPE)
+		_exit(EXIT_READER_GONE); /* "list | head": nobody is left to tell */
 
-	return 0;
+	return err_sys(err, "cannot write to stdout");
 }
 
 const char *

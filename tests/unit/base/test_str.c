@@ -130,6 +130,8 @@ test_nearest(void **state)
 	assert_string_equal(str_nearest("sorce", words, 5), "source");
 	assert_string_equal(str_nearest("shedule", words, 5), "schedule");
 	assert_string_equal(str_nearest("keeep", words, 5), "keep");
+	assert_string_equal(str_nearest("keep", words, 5), "keep");
+	assert_string_equal(str_nearest("ekep", words, 5), "keep"); /* swapped */
 	assert_null(str_nearest("at", words, 0));
 	assert_null(str_nearest("database", words, 5));
 	assert_null(str_nearest("xy", words, 5));
