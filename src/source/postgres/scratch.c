@@ -206,7 +206,9 @@ prepare_work_dir(struct scratch *scratch, struct err *err)
 		return -1;
 
 	return write_file(scratch, "scratch_hba.conf",
-	    "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n", err);
+	    "local all all trust\nlocal replication all trust\n"
+	    "host all all 127.0.0.1/32 scram-sha-256\n",
+	    err);
 }
 
 /* ---- programs ------------------------------------------------------------------------------------- */

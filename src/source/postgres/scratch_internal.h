@@ -10,7 +10,7 @@
 struct err;
 
 /* Socket paths of the system end at 107 bytes: where work_dir is too long for one, a folder here. */
-#define SCRATCH_SOCKET_PREFIX "/tmp/blackstart-"
+#define SCRATCH_SOCKET_PREFIX "/tmp/blackstart-socket-"
 
 /* Can the user reach `path`: ERR_PERMISSION names the folder that is closed to it. */
 int scratch_user_can_enter(const char *path, uid_t uid, gid_t gid, struct err *err) MUST_CHECK;

@@ -45,7 +45,7 @@ read_link(const char *pid, const char *name, char *text)
 	return true;
 }
 
-/* A PostgreSQL process whose working folder, its data directory, lies below `folder`. */
+/* A PostgreSQL process whose working folder, its data directory, is `folder` or lies below it. */
 static bool
 is_server_of(const char *pid, const char *folder)
 {
@@ -53,7 +53,8 @@ is_server_of(const char *pid, const char *folder)
 	size_t size = strlen(folder);
 	const char *program;
 
-	if (!read_link(pid, "cwd", link) || strncmp(link, folder, size) != 0 || link[size] != '/')
+	if (!read_link(pid, "cwd", link) || strncmp(link, folder, size) != 0 ||
+	    (link[size] != '/' && link[size] != '\0'))
 		return false;
 	if (!read_link(pid, "exe", link))
 		return false;
