@@ -132,19 +132,40 @@ def make_password_file(path, password):
     return path
 
 
+@pytest.fixture(scope="session")
+def model_data(base_folder):
+    """Data folders to copy from, since making one takes a second: by how full they are."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            server = Server(os.path.join(base_folder, "model-" + name)).initdb().start()
+            plant.make_roles(server)
+            if name == "full":
+                server.sql("CREATE DATABASE webscada")
+                plant.fill(server, "webscada", step=5)
+            server.stop()
+            made[name] = server.data
+        return made[name]
+    return get
+
+
 @pytest.fixture
-def new_server(work):
-    """Servers that a test may break."""
+def new_server(work, model_data):
+    """Servers that a test may break. They are one cluster to look at, unless is_other."""
     made = []
 
-    def make(roles=True, initdb=(), start=True, settings=None, bin_dir=None, **more):
-        server = Server(os.path.join(work, f"pg{len(made)}"), settings=settings, bin_dir=bin_dir,
-                        **more)
+    def make(start=True, settings=None, is_other=False, model="bare"):
+        server = Server(os.path.join(work, f"pg{len(made)}"), settings=settings)
         made.append(server)
-        server.initdb(*initdb)
+        if is_other:
+            server.initdb()
+        else:
+            subprocess.run(["cp", "-a", "--reflink=auto", model_data(model), server.data],
+                           check=True)
         if start:
             server.start()
-            if roles:
+            if is_other:
                 plant.make_roles(server)
         return server
     yield make

@@ -115,7 +115,6 @@ def test_config_files_outside_the_data_folder_are_saved(bs, new_server, store, w
         file.write("# mark of this plant\n")
     server.settings["hba_file"] = hba
     server.start()
-    plant.make_roles(server)
     bs.ok("backup", server.url(), "--kind", "base", "--store", store, "--password-file",
           password_file)
     saved = [path for path in store.backup().files
@@ -177,7 +176,6 @@ def test_a_server_without_page_checksums(bs, new_server, store, password_file):
     server = new_server(start=False)
     server.tool("pg_checksums", "--disable", "-D", server.data)
     server.start()
-    plant.make_roles(server)
     bs.ok("backup", server.url(), "--kind", "base", "--store", store, "--password-file",
           password_file)
     bs.ok("verify", "latest", "--level", "3", "--store", store)

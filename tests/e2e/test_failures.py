@@ -99,10 +99,7 @@ def test_no_walsender_free(bs, new_server, store, password_file):
 @pytest.fixture
 def slow_server(new_server):
     """A server with enough data for something to happen while it is read."""
-    server = new_server()
-    server.sql("CREATE DATABASE webscada")
-    plant.fill(server, "webscada", step=5)
-    return server
+    return new_server(model="full")
 
 
 @pytest.fixture
@@ -110,7 +107,7 @@ def slow_backup(bs, slow_server, store, password_file):
     """Start a backup that takes some seconds, and wait until it is in the middle."""
     def start(kind, *options, at=0.0):
         running = bs.start(*backup_args(slow_server, store, password_file, kind, "webscada"),
-                           "--rate", "3MiB", *options)
+                           "--rate", {"dump": "1MiB", "base": "12MiB"}[kind], *options)
         deadline = time.monotonic() + 20
         while running.is_running() and time.monotonic() < deadline:
             size = sum(os.path.getsize(os.path.join(store.path, name))
@@ -194,7 +191,7 @@ def test_another_cluster_under_the_same_name(bs, configure, new_server, pg, stor
     """A rebuilt server, or the wrong host in the config: its backups must not join the others."""
     job = {"job": f"source: postgresql, do: {kind}"}
     bs.ok("run", "job", "-c", configure(jobs=job))
-    other = new_server()
+    other = new_server(is_other=True)
     other.sql("CREATE DATABASE webscada")
     path = configure(server=other, jobs=job)
     before = store.data_files()
