@@ -242,6 +242,7 @@ open_store(struct wire *wire, const struct args *args, enum wire_store_use use, 
 		.require_mount = config != NULL && path == NULL && config->store.require_mount,
 		.may_create = use == WIRE_CREATE,
 		.is_read_only = use == WIRE_READ,
+		.accepts_bare = use != WIRE_CREATE,
 	};
 
 	wire->engine.store = posix_store_open(&options, err);
@@ -252,6 +253,15 @@ open_store(struct wire *wire, const struct args *args, enum wire_store_use use, 
 	wire->engine.state_dir = wire->state_dir;
 
 	return 0;
+}
+
+static void
+close_store(struct wire *wire)
+{
+	catalog_close(TAKE(wire->engine.catalog));
+	store_close(TAKE(wire->engine.store));
+	free(TAKE(wire->state_dir));
+	wire->engine.state_dir = NULL;
 }
 
 static int
@@ -280,22 +290,43 @@ open_catalog(struct wire *wire, struct err *err)
 	return wire->engine.catalog != NULL ? 0 : -1;
 }
 
-int
-wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use use,
-    struct err *err)
+static int
+open_all(struct wire *wire, const struct args *args, enum wire_store_use use,
+    struct sync_result *synced, struct err *err)
 {
-	struct sync_result synced;
 	unsigned lost;
 
-	if (open_store(wire, args, use, err) < 0 || open_catalog(wire, err) < 0)
-		return -1;
-	if (run_sweep(&wire->engine, &lost, err) < 0)
+	if (open_store(wire, args, use, err) < 0 || open_catalog(wire, err) < 0 ||
+	    run_sweep(&wire->engine, &lost, err) < 0)
 		return -1;
 	if (lost > 0)
 		log_warning("%u earlier %s died without a word and %s now recorded as lost", lost,
 		    lost == 1 ? "run" : "runs", lost == 1 ? "is" : "are");
 
-	return sync_catalog(&wire->engine, false, &synced, err);
+	return sync_catalog(&wire->engine, false, synced, err);
+}
+
+int
+wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use use,
+    struct err *err)
+{
+	struct sync_result synced;
+
+	if (open_all(wire, args, use, &synced, err) < 0)
+		return -1;
+	if (!wire->engine.store->is_bare)
+		return 0;
+	if (synced.unproven_count == 0 && wire->config == NULL) {
+		(void)err_set(err, ERR_NOT_FOUND, "'%s' is not a store yet, and holds no backups",
+		    wire->engine.store->location);
+		return err_hint(err,
+		    "The first backup makes it one; check the path if there was one.");
+	}
+	if (use == WIRE_READ)
+		return 0;
+	close_store(wire);
+
+	return open_all(wire, args, WIRE_CREATE, &synced, err);
 }
 
 /* ---- sources ------------------------------------------------------------------------------------ */

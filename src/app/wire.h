@@ -42,6 +42,9 @@ int wire_init(struct wire *wire, const struct args *args, struct err *err) MUST_
 void wire_done(struct wire *wire);
 
 /*
+ * A folder that holds only what the user's cron wrote is a store as well: for reading it is left
+ * as it is, the first command that writes makes it one.
+ *
  * Open store and catalog, find lost runs, and bring the catalog of backups up to the store.  A
  * damaged catalog is set aside, said aloud, and made again.
  */

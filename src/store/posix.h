@@ -16,6 +16,7 @@ struct posix_store_options {
 	bool require_mount; /* refuse when `path` is not a mount point */
 	bool may_create;    /* make the folder and store.json when missing */
 	bool is_read_only;  /* do not demand that it is writable */
+	bool accepts_bare;  /* a folder without store.json will do: its id is made of its path */
 };
 
 /*

@@ -14,6 +14,7 @@
 #include "repo/store_info.h"
 #include "store/posix.h"
 #include "store/posix_internal.h"
+#include "stream/digest.h"
 
 enum { OPEN_TAG_DIGITS = 8 };
 
@@ -128,6 +129,20 @@ write_info(struct posix_store *store, const char *site, struct err *err)
 	return 0;
 }
 
+/* Somebody's folder, as cron filled it: looked at without leaving a trace in it. */
+static void
+make_bare(struct posix_store *store, struct store_info *ret_info)
+{
+	uint8_t hash[DIGEST_SHA256_BYTES];
+	SCOPED(str_done) struct str id = STR_INIT;
+
+	digest_sha256(store->base.location, strlen(store->base.location), hash);
+	str_add_hex(&id, hash, STORE_INFO_ID_DIGITS / 2);
+	ret_info->id = str_take(&id);
+	ret_info->site = xstrdup("");
+	store->base.is_bare = true;
+}
+
 static int
 load_info(struct posix_store *store, const struct posix_store_options *options,
     struct store_info *ret_info, struct err *err)
@@ -136,6 +151,10 @@ load_info(struct posix_store *store, const struct posix_store_options *options,
 		return 0;
 	if (err->kind != ERR_NOT_FOUND)
 		return -1;
+	if (options->accepts_bare) {
+		make_bare(store, ret_info);
+		return 0;
+	}
 	if (!options->may_create || options->is_read_only) {
 		(void)err_set(err, ERR_NOT_FOUND, "'%s' is not a store yet: it has no '%s'",
 		    options->path, STORE_INFO_NAME);

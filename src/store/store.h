@@ -55,6 +55,7 @@ struct store {
 	char *location; /* for people: "/backups" */
 	char *id;       /* from .blackstart/store.json */
 	char *site;     /* the site it belongs to, "" when none has claimed it */
+	bool is_bare;   /* a folder of somebody's files, without a store.json: for reading only */
 };
 
 /* A sink for a new object; durable when its finish returns 0.  ERR_EXISTS if the name is taken. */
