@@ -266,8 +266,7 @@ check_files(const struct restoring *work, struct err *err)
 {
 	const struct manifest *manifest = work->view->manifest;
 
-	progress_phase(work->request->progress, "checking hashes",
-	    manifest_stored_bytes(manifest));
+	progress_phase(work->request->progress, "checking hashes", manifest_stored_bytes(manifest));
 	for (size_t i = 0; i < manifest->files.count; i++) {
 		SCOPED(sink_freep) struct sink *to = null_sink_new();
 
