@@ -198,6 +198,7 @@ make_parts(struct making *making, struct err *err)
 		.parallel = job->parallel,
 		.format = job->format,
 		.is_wal_covered = job->is_wal_covered,
+		.spool_dir = making->engine->scratch_root,
 		.progress = job->progress,
 	};
 
