@@ -96,10 +96,30 @@ open_local_zone(struct err *err)
 	return zone_open("UTC", err);
 }
 
+/* What libpq would take from the environment to connect somewhere else than the config says. */
+static void
+forget_redirections(void)
+{
+	static const char *const names[] = {
+		"PGSERVICE",
+		"PGSERVICEFILE",
+		"PGHOSTADDR",
+		"PGOPTIONS",
+		"PGTARGETSESSIONATTRS",
+		"PGLOADBALANCEHOSTS",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		(void)unsetenv(names[i]);
+}
+
 static struct source *
 add_source(struct wire *wire, const struct postgres_options *options, struct err *err)
 {
-	struct source *source = postgres_open(options, err);
+	struct source *source;
+
+	forget_redirections();
+	source = postgres_open(options, err);
 
 	if (source != NULL)
 		vec_push(&wire->sources, source);
@@ -171,23 +191,6 @@ note_jobs(struct wire *wire)
 	wire->engine.jobs_count = wire->known_jobs.count;
 }
 
-/* What libpq would take from the environment to connect somewhere else than the config says. */
-static void
-forget_redirections(void)
-{
-	static const char *const names[] = {
-		"PGSERVICE",
-		"PGSERVICEFILE",
-		"PGHOSTADDR",
-		"PGOPTIONS",
-		"PGTARGETSESSIONATTRS",
-		"PGLOADBALANCEHOSTS",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		(void)unsetenv(names[i]);
-}
-
 int
 wire_init(struct wire *wire, const struct args *args, struct err *err)
 {
@@ -195,7 +198,6 @@ wire_init(struct wire *wire, const struct args *args, struct err *err)
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	*wire = (struct wire){ .config = NULL };
-	forget_redirections();
 	wire->engine.drivers = drivers;
 	wire->engine.cores = cores < 1 ? 1 : cores > CORES_MAX ? CORES_MAX : (unsigned)cores;
 	wire->engine.scratch_root = getenv("TMPDIR") != NULL ? getenv("TMPDIR")
