@@ -383,7 +383,10 @@ base_config_write(const struct base_config_options *options, struct base_extract
 {
 	struct base_config_result result = { .is_conf_made = false };
 
-	if (write_conf(options, extract, &result, err) < 0 ||
+	/* Of a backup from a standby: they would make the copy a standby of nothing. */
+	if (base_extract_remove(extract, "standby.signal", err) < 0 ||
+	    base_extract_remove(extract, "recovery.signal", err) < 0 ||
+	    write_conf(options, extract, &result, err) < 0 ||
 	    write_hba(options, extract, &result, err) < 0 || write_auto(options, extract, err) < 0)
 		return err_wrap(err, "configuration of the restored copy");
 	*ret_result = result;

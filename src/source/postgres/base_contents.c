@@ -141,8 +141,8 @@ check_structure(PGconn *conn, const char *database, struct verify_report *report
 	if (check_indexes(conn, &indexes, err) < 0 || check_tables(conn, err) < 0)
 		return -1;
 	vec_push(&report->notes,
-	    xasprintf("database '%s': amcheck finds its tables and %s indexes sound", database,
-		indexes));
+	    xasprintf("database '%s': amcheck finds its %s%s indexes sound", database,
+		pg_server_version(conn) >= VERSION_HEAP_CHECK ? "tables and " : "", indexes));
 
 	return 0;
 }

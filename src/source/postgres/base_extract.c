@@ -1,5 +1,6 @@
 #include "source/postgres/base_extract.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,6 +288,15 @@ base_extract_write(struct base_extract *extract, const char *name, const void *d
 		return -1;
 
 	return fd_write_all(fd, data, size, name, err);
+}
+
+int
+base_extract_remove(struct base_extract *extract, const char *name, struct err *err)
+{
+	if (unlinkat(extract->data_fd, name, 0) < 0 && errno != ENOENT)
+		return err_sys(err, "cannot remove '%s/%s'", extract->data_dir, name);
+
+	return 0;
 }
 
 /*

@@ -45,6 +45,9 @@ struct base_observer base_extract_observer(struct base_extract *extract) MUST_CH
 int base_extract_write(struct base_extract *extract, const char *name, const void *data,
     size_t size, struct err *err) MUST_CHECK;
 
+/* Remove a file of the backup from the data directory; a missing one is ok. */
+int base_extract_remove(struct base_extract *extract, const char *name, struct err *err) MUST_CHECK;
+
 /* An open file of our own, write-only; the descriptor is yours. */
 int base_extract_create(struct base_extract *extract, const char *name, int *ret_fd,
     struct err *err) MUST_CHECK;

@@ -192,8 +192,8 @@ add_details(const struct level1 *level, const struct base_reader_totals *totals,
 	(void)json_object_set_new(report->details, "level1",
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "files", (json_int_t)totals->files,
 		"bytes", (json_int_t)totals->bytes, "wal_segments",
-		(json_int_t)totals->wal_segments, "pages", (json_int_t)pages->pages,
-		"pages_changed_during_backup", (json_int_t)pages->pages_skipped, "pages_bad",
+		(json_int_t)totals->wal_segments, "pages", (json_int_t)pages->pages, "pages_torn",
+		(json_int_t)pages->pages_skipped, "pages_bad",
 		(json_int_t)(pages->bad_count + pages->known_bad_count), "bad", bad));
 }
 
@@ -213,12 +213,15 @@ add_notes(const struct level1 *level, const struct base_reader_totals *totals,
 			(unsigned long long)totals->unchecked));
 	if (level->content->has_checksums)
 		vec_push(&report->notes,
-		    xasprintf("%llu pages have right checksums, %llu changed during "
-			      "the backup and are for recovery",
-			(unsigned long long)level->pages.pages,
-			(unsigned long long)level->pages.pages_skipped));
+		    xasprintf("%llu pages have right checksums",
+			(unsigned long long)level->pages.pages));
 	else
 		vec_push(&report->notes, xstrdup("pages have no checksums at the source"));
+	if (level->pages.pages_skipped > 0)
+		vec_push(&report->notes,
+		    xasprintf(
+			"%llu pages were changed while they were copied: recovery writes them anew",
+			(unsigned long long)level->pages.pages_skipped));
 }
 
 int

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,14 +201,23 @@ choose_settings(struct base_trial *trial, struct err *err)
 	return 0;
 }
 
-/* Settings that ALTER SYSTEM made would come after ours and undo them. */
+/*
+ * Settings that ALTER SYSTEM made would come after ours and undo them; a signal file of a backup
+ * from a standby would make the copy one, which never ends its recovery.
+ */
 static int
-drop_auto_conf(const struct base_trial *trial, struct err *err)
+drop_foreign_files(const struct base_trial *trial, struct err *err)
 {
-	SCOPED(freep) char *path = path_join(trial->data_dir, "postgresql.auto.conf");
+	static const char *const names[] = {
+		"postgresql.auto.conf",
+		"standby.signal",
+		"recovery.signal",
+	};
 
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_sys(err, "cannot remove '%s'", path);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (base_extract_remove(trial->extract, names[i], err) < 0)
+			return -1;
+	}
 
 	return 0;
 }
@@ -230,7 +238,8 @@ start_copy(struct base_trial *trial, struct err *err)
 
 	progress_phase(trial->request->progress, "starting a copy", 0);
 	if (choose_settings(trial, err) < 0 || base_extract_write_map(trial->extract, err) < 0 ||
-	    drop_auto_conf(trial, err) < 0 || base_extract_finish(trial->extract, false, err) < 0)
+	    drop_foreign_files(trial, err) < 0 ||
+	    base_extract_finish(trial->extract, false, err) < 0)
 		return -1;
 	trial->scratch = scratch_start(trial->pg, &options, err);
 	if (trial->scratch == NULL)

@@ -161,6 +161,7 @@ test_what_must_hold_comes_last(void **state)
 	put(world->data, "postgresql.auto.conf",
 	    "work_mem = '8MB'\narchive_command = 'cp %p /live'");
 	put(world->data, "pg_hba.conf", "host all all all scram-sha-256\n");
+	put(world->data, "standby.signal", "x");
 	assert_false(write_config(world).is_conf_made);
 	assert_has(world, "postgresql.conf", "archive_mode = on");
 	assert_has(world, "postgresql.auto.conf",
@@ -173,6 +174,7 @@ test_what_must_hold_comes_last(void **state)
 	assert_has(world, "postgresql.auto.conf", "\nlisten_addresses = 'localhost'\n");
 	assert_has(world, "postgresql.auto.conf", "\n# <<< blackstart\n");
 	assert_has(world, "pg_hba.conf", "host all all all");
+	assert_lacks(world, "standby.signal", "x");
 }
 
 /* The file from /etc says where the live data lies: it must not be obeyed. */
