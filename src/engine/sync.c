@@ -191,6 +191,7 @@ fill_from_manifest(struct backup_row *row, const struct manifest *manifest)
 	row->content_bytes = manifest_content_bytes(manifest);
 	row->stored_bytes = manifest_stored_bytes(manifest);
 	row->warnings_count = (unsigned)manifest->warnings.count;
+	row->is_damaged = manifest_has_warning(manifest, "damaged_at_source");
 }
 
 static void
@@ -251,12 +252,13 @@ read_manifest(struct sync *sync, const struct store_object *object, struct backu
 	return 0;
 }
 
+/* A damaged one is read again: whether its manifest or a proof says so is not in the row. */
 static bool
 is_same_object(const struct backup_row *old, const struct store_object *object)
 {
 	return old != NULL && old->manifest_bytes == object->bytes &&
 	    old->manifest_modified.us == object->modified.us &&
-	    !str_equals(old->kind, "unreadable");
+	    !str_equals(old->kind, "unreadable") && !old->is_damaged;
 }
 
 static bool
