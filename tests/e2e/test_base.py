@@ -138,7 +138,7 @@ def test_the_rate_limit_holds(base, store):
 
 
 @pytest.mark.parametrize("kind", ["dump", "base"])
-def test_damage_at_the_source(bs, new_server, store, password_file, kind):
+def test_damage_at_the_source(bs, new_server, store, password_file, work, kind):
     """A page whose checksum is wrong on the server's own disk."""
     server = new_server()
     server.sql("CREATE DATABASE webscada")
@@ -168,8 +168,15 @@ def test_damage_at_the_source(bs, new_server, store, password_file, kind):
     listing = bs.ok("list", "--store", store)
     assert backup.id in listing.out and "damaged" in listing.out.lower(), listing
     assert bs.listed(store)[0]["damaged"] is True
-    # Nobody gets to believe it: no level above what the bytes themselves prove.
-    bs.run("verify", "latest", "--level", "1", "--store", store, expect=(3, 6))
+    # Nobody takes it for a good one, but whoever names it gets what it has.
+    result = bs.run("verify", "latest", "--store", store, expect=1)
+    assert "no good backup" in result.err
+    bs.run("verify", backup.id, "--level", "1", "--store", store, expect=(3, 6))
+    assert bs.listed(store)[0]["damaged"] is True
+    data = os.path.join(work, "restored")
+    result = bs.run("restore", backup.id, "--to", data, "--store", store, expect=3)
+    assert "damage" in result.err
+    assert os.path.exists(os.path.join(data, "global/pg_control"))
 
 
 def test_a_server_without_page_checksums(bs, new_server, store, password_file):
