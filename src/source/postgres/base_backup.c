@@ -14,6 +14,7 @@
 #include "source/postgres/base_reader.h"
 #include "source/postgres/base_settings_internal.h"
 #include "source/postgres/base_stream_internal.h"
+#include "source/postgres/base_wal.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres_internal.h"
 #include "stream/sink.h"
@@ -33,8 +34,9 @@ struct making {
 	struct base_start start;
 	struct base_end end;
 	struct base_reader *reader;
-	struct sink *part; /* the archive, or the manifest, being stored */
-	struct sink *tar;  /* the same archive, being read */
+	struct base_wal *wal; /* from the start on */
+	struct sink *part;    /* the archive, or the manifest, being stored */
+	struct sink *tar;     /* the same archive, being read */
 	uint64_t archive_bytes;
 	json_t *tablespaces; /* for the content */
 };
@@ -45,12 +47,48 @@ making_done(struct making *making)
 	sink_free(making->part);
 	sink_free(making->tar);
 	base_reader_free(making->reader);
+	base_wal_free(making->wal);
 	base_start_done(&making->start);
 	base_end_done(&making->end);
 	base_stream_free(making->stream);
 	json_decref(making->settings);
 	json_decref(making->tablespaces);
 	PQfinish(making->sql);
+}
+
+/* ---- the WAL among the files, as the reader finds them ------------------------------------------------ */
+
+static int
+on_file(void *context, const char *path, const struct tar_entry *entry, struct err *err)
+{
+	struct making *making = context;
+
+	(void)err;
+	base_wal_begin(making->wal, path, entry);
+
+	return 0;
+}
+
+static int
+on_file_data(void *context, const void *data, size_t size, struct err *err)
+{
+	struct making *making = context;
+
+	(void)err;
+	base_wal_data(making->wal, data, size);
+
+	return 0;
+}
+
+static int
+on_file_end(void *context, struct err *err)
+{
+	struct making *making = context;
+
+	(void)err;
+	base_wal_end(making->wal);
+
+	return 0;
 }
 
 /* ---- the parts, as the stream delivers them ---------------------------------------------------------- */
@@ -72,8 +110,18 @@ static int
 on_start(void *context, const struct base_start *start, struct err *err)
 {
 	struct making *making = context;
+	const struct base_server *server = base_stream_server(making->stream);
+	struct base_wal_options options = {
+		.segment_bytes = server->wal_segment_bytes,
+		.server_major = server->version / 10000,
+		.start_timeline = start->start_timeline,
+		.start_lsn = start->start_lsn,
+	};
 
-	(void)err;
+	if (parse_u64(server->system_identifier, 0, UINT64_MAX, &options.system_identifier, err) <
+	    0)
+		return -1;
+	making->wal = base_wal_new(&options);
 	progress_phase(making->request->progress, "copying", start->size_bytes);
 
 	return 0;
@@ -370,7 +418,12 @@ fill_identity(struct making *making)
 static int
 prepare(struct making *making, struct err *err)
 {
-	static const struct base_observer nobody = { .begin = NULL };
+	const struct base_observer observer = {
+		.begin = on_file,
+		.data = on_file_data,
+		.end = on_file_end,
+		.context = making,
+	};
 
 	progress_phase(making->request->progress, "asking the server", 0);
 	if (look_around(making, err) < 0)
@@ -378,7 +431,7 @@ prepare(struct making *making, struct err *err)
 	making->stream = base_stream_open(making->pg, err);
 	if (making->stream == NULL)
 		return -1;
-	making->reader = base_reader_new(&nobody,
+	making->reader = base_reader_new(&observer,
 	    base_stream_server(making->stream)->wal_segment_bytes);
 	making->tablespaces = json_array();
 	fill_identity(making);
@@ -413,18 +466,25 @@ static int
 judge(struct making *making, struct err *err)
 {
 	const struct base_server *server = base_stream_server(making->stream);
+	struct base_wal_result wal;
 	uint64_t system_identifier;
 
 	if (making->part != NULL && finish_part(making, err) < 0)
 		return -1;
 	if (parse_u64(server->system_identifier, 0, UINT64_MAX, &system_identifier, err) < 0 ||
-	    base_reader_finish(making->reader, system_identifier, err) < 0)
+	    base_reader_finish(making->reader, system_identifier, err) < 0 ||
+	    base_reader_check_ranges(making->reader, making->start.start_lsn, making->end.end_lsn,
+		err) < 0)
 		return -1;
 	if (making->request->is_wal_covered)
 		return 0;
 
-	return base_reader_check_wal(making->reader, making->start.start_timeline,
-	    making->start.start_lsn, making->end.end_lsn, err);
+	if (base_reader_check_wal(making->reader, making->start.start_timeline,
+		making->start.start_lsn, making->end.end_lsn, err) < 0)
+		return -1;
+
+	return base_wal_finish(making->wal, making->end.end_timeline, making->end.end_lsn, &wal,
+	    err);
 }
 
 static int

@@ -232,7 +232,8 @@ base_content_read_all(const struct base_content *content, const struct backup_vi
 	if (read_archive(view, content->base, NULL, reader, err) < 0 ||
 	    view->read(view, content->manifest, manifest, err) < 0 ||
 	    sink_finish(manifest, err) < 0 ||
-	    base_reader_finish(reader, content->system_identifier, err) < 0)
+	    base_reader_finish(reader, content->system_identifier, err) < 0 ||
+	    base_reader_check_ranges(reader, content->start_lsn, content->end_lsn, err) < 0)
 		return -1;
 	if (!content->has_wal)
 		return 0;

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "source/postgres/base_content.h"
 #include "source/postgres/base_reader.h"
+#include "source/postgres/base_wal.h"
 #include "source/postgres/control.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/page_scan.h"
@@ -18,11 +19,6 @@
 #include "stream/tar_push.h"
 
 #define CONTROL_PATH "global/pg_control"
-
-enum {
-	WAL_HEAD_BYTES = 40,
-	WAL_LONG_HEADER = 0x0002, /* XLP_LONG_HEADER, of the first page of a segment */
-};
 
 struct level1 {
 	const struct base_content *content;
@@ -32,23 +28,8 @@ struct level1 {
 	uint8_t control[CONTROL_FILE_BYTES];
 	size_t control_size;
 	bool is_control;
-	bool is_wal; /* a whole segment */
-	uint64_t wal_segment;
-	uint8_t wal_head[WAL_HEAD_BYTES];
-	size_t wal_head_size;
-	const char *path;
+	struct base_wal *wal;
 };
-
-static uint64_t
-get_le(const uint8_t *data, size_t size)
-{
-	uint64_t value = 0;
-
-	while (size-- > 0)
-		value = value << 8 | data[size];
-
-	return value;
-}
 
 /* ---- while the files flow -------------------------------------------------------------------------- */
 
@@ -56,14 +37,9 @@ static int
 on_begin(void *context, const char *path, const struct tar_entry *entry, struct err *err)
 {
 	struct level1 *level = context;
-	uint32_t timeline;
 
-	level->path = path;
 	level->is_control = strcmp(path, CONTROL_PATH) == 0;
-	level->is_wal = entry->type == TAR_FILE && str_starts_with(path, "pg_wal/") &&
-	    wal_name_parse(path + strlen("pg_wal/"), level->content->wal_segment_bytes, &timeline,
-		&level->wal_segment);
-	level->wal_head_size = 0;
+	base_wal_begin(level->wal, path, entry);
 	if (level->content->has_checksums && entry->type == TAR_FILE &&
 	    page_scan_begin(&level->pages, path))
 		level->pages.is_known_damaged = base_content_is_damaged(level->content, path);
@@ -90,35 +66,10 @@ on_data(void *context, const void *data, size_t size, struct err *err)
 	if (level->is_control)
 		level->control_size = keep(level->control, level->control_size,
 		    sizeof(level->control), data, size);
-	if (level->is_wal)
-		level->wal_head_size = keep(level->wal_head, level->wal_head_size,
-		    sizeof(level->wal_head), data, size);
+	base_wal_data(level->wal, data, size);
 	progress_add(level->progress, size);
 
 	return level->also != NULL ? level->also->data(level->also->context, data, size, err) : 0;
-}
-
-/*
- * The head of a segment: u16 magic, u16 info, u32 timeline, u64 address, u32 rest, 4 bytes of
- * padding, then u64 system identifier, u32 segment size (access/xlog_internal.h).  It must be
- * the segment that its name says, of this system.
- */
-static int
-check_wal_head(const struct level1 *level, struct err *err)
-{
-	const struct base_content *content = level->content;
-	const uint8_t *head = level->wal_head;
-
-	if (level->wal_head_size < WAL_HEAD_BYTES || (get_le(head + 2, 2) & WAL_LONG_HEADER) == 0)
-		return err_set(err, ERR_DATA, "WAL segment '%s' has no header", level->path);
-	if (get_le(head + 8, 8) != level->wal_segment * content->wal_segment_bytes)
-		return err_set(err, ERR_DATA, "WAL segment '%s' holds other WAL than its name says",
-		    level->path);
-	if (get_le(head + 24, 8) != content->system_identifier ||
-	    get_le(head + 32, 4) != content->wal_segment_bytes)
-		return err_set(err, ERR_DATA, "WAL segment '%s' is of another system", level->path);
-
-	return 0;
 }
 
 static int
@@ -127,8 +78,7 @@ on_end(void *context, struct err *err)
 	struct level1 *level = context;
 
 	page_scan_end(&level->pages);
-	if (level->is_wal && check_wal_head(level, err) < 0)
-		return -1;
+	base_wal_end(level->wal);
 
 	return level->also != NULL ? level->also->end(level->also->context, err) : 0;
 }
@@ -176,6 +126,57 @@ judge_pages(const struct page_scan *pages, struct verify_report *report, struct 
 
 	return err_set(err, ERR_DATA, "page checksum wrong in file '%s', block %u%s",
 	    pages->bad[0].path, pages->bad[0].block, pages->bad_count > 1 ? ", and more" : "");
+}
+
+/* Recovery needs it all: a backup whose WAL is not whole cannot be started. */
+static int
+judge_wal(const struct level1 *level, struct verify_report *report, struct err *err)
+{
+	const struct base_content *content = level->content;
+	struct base_wal_result result;
+	char start[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE];
+
+	if (!content->has_wal)
+		return 0;
+	if (base_wal_finish(level->wal, content->end_timeline, content->end_lsn, &result, err) < 0)
+		return -1;
+	(void)lsn_format(content->start_lsn, start);
+	(void)lsn_format(content->end_lsn, end);
+	switch (result.depth) {
+	case BASE_WAL_RECORDS:
+		vec_push(&report->notes,
+		    xasprintf("WAL from %s to %s is whole: %llu records", start, end,
+			(unsigned long long)result.records));
+		break;
+	case BASE_WAL_PAGES:
+		vec_push(&report->warnings,
+		    xasprintf("WAL from %s to %s is of a version that is not known here: its "
+			      "pages were checked, its records were not",
+			start, end));
+		break;
+	case BASE_WAL_HEADS:
+		vec_push(&report->warnings,
+		    xasprintf("the timeline switches in the WAL from %s to %s: only the heads of "
+			      "its segments were checked",
+			start, end));
+		break;
+	}
+
+	return 0;
+}
+
+static struct base_wal *
+open_wal(const struct base_content *content)
+{
+	const struct base_wal_options options = {
+		.segment_bytes = content->wal_segment_bytes,
+		.system_identifier = content->system_identifier,
+		.server_major = content->server_version / 10000,
+		.start_timeline = content->start_timeline,
+		.start_lsn = content->start_lsn,
+	};
+
+	return base_wal_new(&options);
 }
 
 static void
@@ -238,9 +239,11 @@ base_level1(const struct base_content *content, const struct backup_view *view,
 	};
 	SCOPED(base_reader_freep)
 	struct base_reader *reader = base_reader_new(&observer, content->wal_segment_bytes);
+	SCOPED(base_wal_freep) struct base_wal *wal = open_wal(content);
 	struct base_reader_totals totals;
 
 	level->content = content;
+	level->wal = wal;
 	level->also = also;
 	level->progress = request->progress;
 	level->pages.start_lsn = content->start_lsn;
@@ -250,7 +253,8 @@ base_level1(const struct base_content *content, const struct backup_view *view,
 		return -1;
 	totals = base_reader_totals(reader);
 	add_details(level, &totals, report);
-	if (check_control(level, report, err) < 0 || judge_pages(&level->pages, report, err) < 0)
+	if (check_control(level, report, err) < 0 || judge_pages(&level->pages, report, err) < 0 ||
+	    judge_wal(level, report, err) < 0)
 		return -1;
 	add_notes(level, &totals, report);
 

@@ -1,7 +1,7 @@
 /*
  * Level 1 of a base backup: every byte read once.  Each file against the server's manifest, that
- * manifest against its own checksum, page checksums where the cluster has them, the heads of the
- * WAL segments, pg_control.
+ * manifest against its own checksum, page checksums where the cluster has them, the
+ * records of the WAL that recovery needs, pg_control.
  */
 #ifndef SOURCE_POSTGRES_BASE_LEVEL1_H
 #define SOURCE_POSTGRES_BASE_LEVEL1_H

@@ -23,7 +23,9 @@ struct base_reader {
 	struct base_check *check;
 	struct base_manifest *manifest;
 	VEC(uint64_t) segments; /* numbers of whole WAL segments, timeline left out */
-	char prefix[32];        /* "" or "pg_tblspc/16401/" */
+	uint64_t ranges_start;  /* of the WAL that the manifest asks for; 0/0: none */
+	uint64_t ranges_end;
+	char prefix[32]; /* "" or "pg_tblspc/16401/" */
 
 	/* the entry at hand */
 	char path[PATH_MAX_BYTES + 1];
@@ -106,11 +108,30 @@ on_listed(void *context, const struct base_manifest_file *file, struct err *err)
 	return base_check_listed(reader->check, file, err);
 }
 
+/* One for each timeline, each beginning where the one before ends. */
+static int
+on_range(void *context, const struct base_manifest_range *range, struct err *err)
+{
+	struct base_reader *reader = context;
+
+	(void)err;
+	if (reader->ranges_end == 0 || range->start_lsn < reader->ranges_start)
+		reader->ranges_start = range->start_lsn;
+	if (range->end_lsn > reader->ranges_end)
+		reader->ranges_end = range->end_lsn;
+
+	return 0;
+}
+
 struct base_reader *
 base_reader_new(const struct base_observer *observer, uint64_t wal_segment_bytes)
 {
 	struct base_reader *reader = xcalloc(1, sizeof(*reader));
-	const struct base_manifest_handler handler = { .file = on_listed, .context = reader };
+	const struct base_manifest_handler handler = {
+		.file = on_listed,
+		.range = on_range,
+		.context = reader,
+	};
 
 	reader->observer = *observer;
 	reader->wal_segment_bytes = wal_segment_bytes;
@@ -216,6 +237,21 @@ has_segment(const struct base_reader *reader, uint64_t segment)
 	}
 
 	return false;
+}
+
+int
+base_reader_check_ranges(const struct base_reader *reader, uint64_t start_lsn, uint64_t end_lsn,
+    struct err *err)
+{
+	char start[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE], from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
+
+	if (reader->ranges_start == start_lsn && reader->ranges_end == end_lsn)
+		return 0;
+
+	return err_set(err, ERR_DATA,
+	    "the server's manifest asks for WAL from %s to %s, the backup for WAL from %s to %s",
+	    lsn_format(reader->ranges_start, from), lsn_format(reader->ranges_end, to),
+	    lsn_format(start_lsn, start), lsn_format(end_lsn, end));
 }
 
 int

@@ -46,6 +46,10 @@ struct sink *base_reader_manifest_sink(struct base_reader *reader) MUST_CHECK;
 int base_reader_finish(struct base_reader *reader, uint64_t system_identifier, struct err *err)
     MUST_CHECK;
 
+/* After the end: the manifest asks for the WAL from `start_lsn` to `end_lsn`, ERR_DATA if not. */
+int base_reader_check_ranges(const struct base_reader *reader, uint64_t start_lsn, uint64_t end_lsn,
+    struct err *err) MUST_CHECK;
+
 /* All segments from `start_lsn` to `end_lsn` were seen, whole.  ERR_DATA names the first missing. */
 int base_reader_check_wal(const struct base_reader *reader, uint32_t timeline, uint64_t start_lsn,
     uint64_t end_lsn, struct err *err) MUST_CHECK;

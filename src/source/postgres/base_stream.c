@@ -74,7 +74,8 @@ show_wal_segment_bytes(PGconn *conn, uint64_t *ret_bytes, struct err *err)
 	if (parse_u64(text, 1, 1 << 30, ret_bytes, err) < 0 ||
 	    !mem_mul(*ret_bytes, scale, ret_bytes))
 		return err_wrap(err, "wal_segment_size");
-	if (*ret_bytes < 1024 * 1024 || *ret_bytes > 1024 * 1024 * 1024)
+	if (*ret_bytes < 1024 * 1024 || *ret_bytes > 1024 * 1024 * 1024 ||
+	    (*ret_bytes & (*ret_bytes - 1)) != 0)
 		*ret_bytes = DEFAULT_WAL_SEGMENT_BYTES;
 
 	return 0;
