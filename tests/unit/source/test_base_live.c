@@ -220,12 +220,30 @@ test_a_backup_says_what_it_is(void **state)
 	free(folder);
 }
 
+/* The copy's own tablespace, never the live server's: two servers on one would destroy it. */
+static void
+assert_space_is_own(const char *data_dir, const char *own)
+{
+	char *oid = ask_sql("SELECT oid FROM pg_tablespace WHERE spcname = 'räum'");
+	char *link = xasprintf("%s/pg_tblspc/%s", data_dir, oid);
+	char target[512];
+	ssize_t size = readlink(link, target, sizeof(target) - 1);
+
+	assert_true(size > 0);
+	target[size] = '\0';
+	if (!str_starts_with(target, own))
+		fail_msg("the tablespace of '%s' is '%s'", data_dir, target);
+	free(link);
+	free(oid);
+}
+
 static void
 test_it_is_proved_to_level_4(void **state)
 {
 	struct folder_store store;
 	char *folder = make_folder("backup-2");
 	char *scratch = make_folder("trial");
+	char *data;
 	struct err err = ERR_INIT;
 	int level;
 
@@ -234,6 +252,9 @@ test_it_is_proved_to_level_4(void **state)
 	if (verify(&store, 4, scratch, &level, &err) < 0)
 		fail_msg("level %d: %s", level, err.msg);
 	assert_int_equal(level, 4);
+	data = path_join(scratch, "data");
+	assert_space_is_own(data, scratch);
+	free(data);
 	folder_store_done(&store);
 	free(scratch);
 	free(folder);
@@ -259,6 +280,7 @@ test_it_is_restored_and_runs(void **state)
 		fail_msg("%s", err.msg);
 	assert_string_equal(report.target, to);
 	assert_true(file_exists(path));
+	assert_space_is_own(to, to);
 	copy.host = to;
 	copy.port = (unsigned)json_integer_value(json_object_get(report.details, "port"));
 	conn = pg_connect(&copy, "plant", PG_SQL, &err);
