@@ -108,8 +108,8 @@ int pg_passfile_open(const struct postgres *pg, int *ret_fd, struct err *err) MU
 /* ---- bins.c: the vendor's programs on this machine ------------------------------------------ */
 
 struct pg_program {
-	char *path;   /* "/usr/lib/postgresql/15/bin/pg_dump" */
-	int version;  /* 150020: of this program itself, by --version */
+	char *path;  /* "/usr/lib/postgresql/15/bin/pg_dump" */
+	int version; /* 150020: of this program itself, by --version */
 };
 void pg_program_done(struct pg_program *program);
 
@@ -127,17 +127,18 @@ int pg_program_find(const struct postgres *pg, const char *name, int major, bool
 struct scratch;
 
 struct scratch_options {
-	const char *data_dir;     /* a data directory, owned by the right user; NULL: initdb a new one */
-	const char *work_dir;     /* exists, ours: socket, log and a new data directory go here */
+	const char
+	    *data_dir; /* a data directory, owned by the right user; NULL: initdb a new one */
+	const char *work_dir; /* exists, ours: socket, log and a new data directory go here */
 	int major;
-	bool is_exact;            /* the same major is needed (physical) */
-	unsigned port;            /* 0: private socket only; else also on 127.0.0.1 */
-	bool is_kept;             /* leave it running after scratch_free (restore --start) */
+	bool is_exact;               /* the same major is needed (physical) */
+	unsigned port;               /* 0: private socket only; else also on 127.0.0.1 */
+	bool is_kept;                /* leave it running after scratch_free (restore --start) */
 	const char *const *settings; /* "name=value", NULL-terminated, after our own safe ones */
-	const char *encoding;     /* for initdb, NULL: UTF8 */
-	const char *superuser;    /* to connect as; NULL: "postgres", or one that lets us in */
-	const char *owner;        /* OS user to run as when we are root; NULL: scratch_user */
-	const char *socket_dir;   /* for is_kept: where its own settings put the socket */
+	const char *encoding;        /* for initdb, NULL: UTF8 */
+	const char *superuser;       /* to connect as; NULL: "postgres", or one that lets us in */
+	const char *owner;           /* OS user to run as when we are root; NULL: scratch_user */
+	const char *socket_dir;      /* for is_kept: where its own settings put the socket */
 };
 
 /*
@@ -171,31 +172,29 @@ int pg_server_user(const struct postgres *pg, const char *owner, uid_t *ret_uid,
 
 /* ---- one function per verb and kind; postgres.c dispatches ----------------------------------- */
 
-int pg_dump_backup(struct postgres *pg, const struct backup_request *request,
-    struct intake *intake, struct manifest *draft, struct err *err) MUST_CHECK;
+int pg_dump_backup(struct postgres *pg, const struct backup_request *request, struct intake *intake,
+    struct manifest *draft, struct err *err) MUST_CHECK;
 int pg_dump_verify(struct postgres *pg, const struct backup_view *view,
-    const struct verify_request *request, struct verify_report *report,
-    struct err *err) MUST_CHECK;
-int pg_dump_adopt(struct postgres *pg, const char *path, struct manifest *draft,
-    struct err *err) MUST_CHECK;
+    const struct verify_request *request, struct verify_report *report, struct err *err) MUST_CHECK;
+int pg_dump_adopt(struct postgres *pg, const char *path, struct manifest *draft, struct err *err)
+    MUST_CHECK;
 int pg_dump_plan(struct postgres *pg, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err) MUST_CHECK;
 int pg_dump_restore(struct postgres *pg, const struct backup_view *view,
-    const struct restore_request *request, struct restore_report *report,
-    struct err *err) MUST_CHECK;
+    const struct restore_request *request, struct restore_report *report, struct err *err)
+    MUST_CHECK;
 int pg_promote(struct postgres *pg, const struct promote_request *request,
     struct restore_report *report, struct err *err) MUST_CHECK;
 
-int pg_base_backup(struct postgres *pg, const struct backup_request *request,
-    struct intake *intake, struct manifest *draft, struct err *err) MUST_CHECK;
+int pg_base_backup(struct postgres *pg, const struct backup_request *request, struct intake *intake,
+    struct manifest *draft, struct err *err) MUST_CHECK;
 int pg_base_verify(struct postgres *pg, const struct backup_view *view,
-    const struct verify_request *request, struct verify_report *report,
-    struct err *err) MUST_CHECK;
+    const struct verify_request *request, struct verify_report *report, struct err *err) MUST_CHECK;
 int pg_base_plan(struct postgres *pg, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err) MUST_CHECK;
 int pg_base_restore(struct postgres *pg, const struct backup_view *view,
-    const struct restore_request *request, struct restore_report *report,
-    struct err *err) MUST_CHECK;
+    const struct restore_request *request, struct restore_report *report, struct err *err)
+    MUST_CHECK;
 
 int pg_check(struct postgres *pg, struct check_report *report, struct err *err) MUST_CHECK;
 char *pg_setup_sql(const struct postgres *pg) MUST_CHECK;
