@@ -299,6 +299,8 @@ send_backup(int fd, const struct fake_walsender *fake)
 	send_row(fd, spaces, 3);
 	send_copy_begin(fd);
 	send_archive(fd, fake);
+	if (fake->sends_archive_twice)
+		send_archive(fd, fake);
 	make_manifest(fake, &manifest);
 	if (fake->is_13) {
 		send_empty(fd, 'c');

@@ -19,6 +19,7 @@ struct fake_walsender {
 	bool lacks_wal;
 	bool is_manifest_damaged;
 	bool lacks_manifest;
+	bool sends_archive_twice;
 	bool sends_unknown_message;
 	bool cuts_connection;       /* after the first half of the archive */
 	bool hangs;                 /* instead */

@@ -163,6 +163,8 @@ test_hostile_streams(void **state)
 		expect_failure((struct fake_walsender){ .archive_name = names[i] }, ERR_PEER,
 		    "nobody expects");
 	expect_failure((struct fake_walsender){ .sends_unknown_message = true }, ERR_PEER, "0x78");
+	expect_failure((struct fake_walsender){ .sends_archive_twice = true }, ERR_PEER,
+	    "nobody expects");
 	expect_failure((struct fake_walsender){ .lacks_manifest = true }, ERR_PEER, "no manifest");
 }
 
