@@ -49,16 +49,20 @@ add_portable(uint32_t crc, const uint8_t *at, size_t size)
 
 /*
  * The crc32 instruction takes three cycles but can begin anew in each, so three lanes run side by
- * side over LANE_BYTES each.  They are joined at the last eight bytes of the block: a lane's sum
+ * side over LANE_BYTES each, or over SHORT_LANE_BYTES when less than a long block is left.  They are joined at the last eight bytes of the block: a lane's sum
  * times x^n mod P, n the bits that follow it, is added to those bytes.  The product of two
  * reflected 32-bit values and the instruction's own reduction account for 33 of the n bits.
  */
 enum {
 	LANE_BYTES = 1360,
 	BLOCK_BYTES = 3 * LANE_BYTES + 8,
+	SHORT_LANE_BYTES = 168,
+	SHORT_BLOCK_BYTES = 3 * SHORT_LANE_BYTES + 8,
 };
 #define SHIFT_TWO_LANES UINT32_C(0x7b454cb3) /* x^((2 * LANE_BYTES + 8) * 8 - 33) mod P */
 #define SHIFT_ONE_LANE UINT32_C(0x79113270)  /* x^((LANE_BYTES + 8) * 8 - 33) mod P */
+#define SHIFT_TWO_SHORT UINT32_C(0x8f158014) /* the same for SHORT_LANE_BYTES */
+#define SHIFT_ONE_SHORT UINT32_C(0xdaece73e)
 
 __attribute__((target("sse4.2,pclmul"))) static uint64_t
 multiply(uint32_t a, uint32_t b)
@@ -69,30 +73,32 @@ multiply(uint32_t a, uint32_t b)
 	return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
-__attribute__((target("sse4.2,pclmul"))) static uint32_t
-add_block(uint32_t crc, const uint8_t *at)
+__attribute__((target("sse4.2,pclmul"), always_inline)) static inline uint32_t
+add_block(uint32_t crc, const uint8_t *at, size_t lane_bytes, uint32_t shift_two,
+    uint32_t shift_one)
 {
 	uint64_t lane0 = crc;
 	uint64_t lane1 = 0;
 	uint64_t lane2 = 0;
 	uint64_t carried;
 
-	for (size_t i = 0; i < LANE_BYTES; i += 8) {
+	for (size_t i = 0; i < lane_bytes; i += 8) {
 		lane0 = _mm_crc32_u64(lane0, load_u64(at + i));
-		lane1 = _mm_crc32_u64(lane1, load_u64(at + i + LANE_BYTES));
-		lane2 = _mm_crc32_u64(lane2, load_u64(at + i + 2 * LANE_BYTES));
+		lane1 = _mm_crc32_u64(lane1, load_u64(at + i + lane_bytes));
+		lane2 = _mm_crc32_u64(lane2, load_u64(at + i + 2 * lane_bytes));
 	}
-	carried = multiply((uint32_t)lane0, SHIFT_TWO_LANES) ^
-	    multiply((uint32_t)lane1, SHIFT_ONE_LANE);
+	carried = multiply((uint32_t)lane0, shift_two) ^ multiply((uint32_t)lane1, shift_one);
 
-	return (uint32_t)_mm_crc32_u64(lane2, load_u64(at + 3 * LANE_BYTES) ^ carried);
+	return (uint32_t)_mm_crc32_u64(lane2, load_u64(at + 3 * lane_bytes) ^ carried);
 }
 
 __attribute__((target("sse4.2,pclmul"))) static uint32_t
 add_sse42(uint32_t crc, const uint8_t *at, size_t size)
 {
 	for (; size >= BLOCK_BYTES; at += BLOCK_BYTES, size -= BLOCK_BYTES)
-		crc = add_block(crc, at);
+		crc = add_block(crc, at, LANE_BYTES, SHIFT_TWO_LANES, SHIFT_ONE_LANE);
+	for (; size >= SHORT_BLOCK_BYTES; at += SHORT_BLOCK_BYTES, size -= SHORT_BLOCK_BYTES)
+		crc = add_block(crc, at, SHORT_LANE_BYTES, SHIFT_TWO_SHORT, SHIFT_ONE_SHORT);
 	for (; size >= 8; at += 8, size -= 8)
 		crc = (uint32_t)_mm_crc32_u64(crc, load_u64(at));
 	for (; size > 0; at++, size--)

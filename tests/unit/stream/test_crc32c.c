@@ -55,8 +55,8 @@ test_sizes_and_alignment(void **state)
 {
 	enum { SIZE = 3 * 4088 + 64 };
 	SCOPED(freep) uint8_t *data = fixture_noise(SIZE + 16, 7);
-	static const size_t edges[] = { 0, 1, 7, 8, 9, 15, 16, 17, 4080, 4087, 4088, 4089, 4095,
-		4096, 8175, 8176, 8177, SIZE };
+	static const size_t edges[] = { 0, 1, 7, 8, 9, 15, 16, 17, 511, 512, 513, 1023, 1024, 1537,
+		4080, 4087, 4088, 4089, 4095, 4096, 8175, 8176, 8177, SIZE };
 
 	(void)state;
 	for (size_t offset = 0; offset < 9; offset++) {
