@@ -82,6 +82,10 @@ class Store:
     def temporary(self):
         return [name for name in self.files() if os.path.basename(name).startswith(".tmp-")]
 
+    def temporary_parts(self):
+        """Those of a backup, not of the small records beside it."""
+        return [name for name in self.temporary() if not name.startswith(".blackstart/")]
+
     def manifests(self):
         return [name for name in self.data_files()
                 if name.endswith("manifest.json") and name not in self.temporary()]

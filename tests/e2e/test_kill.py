@@ -56,7 +56,7 @@ def test_kill_a_backup(bs, pg, store, password_file, durations, kind, moment):
 def test_a_killed_run_is_recorded_as_lost(bs, pg, store, password_file):
     args = backup_args(pg, store, password_file, "dump")
     running = bs.start(*args, "--rate", "1MiB")
-    while running.is_running() and not store.temporary():
+    while running.is_running() and not store.temporary_parts():
         time.sleep(0.005)
     running.kill()
     result = bs.ok("list", "--store", store)
@@ -71,7 +71,7 @@ def test_reading_does_not_sweep_what_a_live_run_writes(bs, pg, store, password_f
     """Another process lists, verifies, and even backs up another source meanwhile."""
     bs.ok(*backup_args(pg, store, password_file, "dump", plant.EMPTY_DATABASE))
     running = bs.start(*backup_args(pg, store, password_file, "base", ""), "--rate", "20MiB")
-    while running.is_running() and not store.temporary():
+    while running.is_running() and not store.temporary_parts():
         time.sleep(0.005)
     bs.ok("list", "--store", store)
     bs.ok("verify", "latest", "--level", "1", "--kind", "dump", "--store", store)
