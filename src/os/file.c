@@ -14,6 +14,13 @@
 #include "base/str.h"
 #include "os/random.h"
 
+/*
+ * A write of megabytes makes ext4 take folios of that size into the page cache, which costs far
+ * more than it saves: on Linux 6.18, 800 MB took 7.9 s in pieces of 4 MiB, 1.9 s in pieces of
+ * 256 KiB (dd conv=fsync).
+ */
+enum { WRITE_BYTES = 256 * 1024 };
+
 enum {
 	READ_BYTES = 64 * 1024,
 	SECRET_LINE_MAX_BYTES = 4096,
@@ -39,7 +46,7 @@ fd_write_all(int fd, const void *data, size_t size, const char *name, struct err
 	const char *at = data;
 
 	while (size > 0) {
-		ssize_t written = write(fd, at, size);
+		ssize_t written = write(fd, at, size < WRITE_BYTES ? size : WRITE_BYTES);
 
 		if (written < 0 && errno == EINTR)
 			continue;

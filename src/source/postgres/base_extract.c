@@ -24,8 +24,6 @@
  */
 #define WRITEBACK_BYTES (8u * 1024 * 1024)
 
-enum { WRITE_BYTES = 256 * 1024 };
-
 struct space {
 	char *oid;
 	char *folder;
@@ -219,24 +217,6 @@ on_begin(void *context, const char *path, const struct tar_entry *entry, struct 
 	return 0;
 }
 
-/*
- * A write of megabytes makes ext4 take folios of that size into the page cache, which costs far
- * more than it saves: on Linux 6.18 the same bytes took ten times as long in pieces of 4 MiB as
- * in pieces of 256 KiB.
- */
-static int
-write_pieces(const struct base_extract *extract, const char *data, size_t size, struct err *err)
-{
-	for (size_t at = 0; at < size; at += WRITE_BYTES) {
-		size_t piece = size - at < WRITE_BYTES ? size - at : WRITE_BYTES;
-
-		if (fd_write_all(extract->fd, data + at, piece, extract->path, err) < 0)
-			return -1;
-	}
-
-	return 0;
-}
-
 static int
 on_data(void *context, const void *data, size_t size, struct err *err)
 {
@@ -249,7 +229,7 @@ on_data(void *context, const void *data, size_t size, struct err *err)
 		extract->control_size += size;
 		return 0;
 	}
-	if (write_pieces(extract, data, size, err) < 0)
+	if (fd_write_all(extract->fd, data, size, extract->path, err) < 0)
 		return -1;
 	extract->written_bytes += size;
 	if (extract->written_bytes - extract->flushed_bytes >= WRITEBACK_BYTES) {
