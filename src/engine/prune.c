@@ -237,8 +237,10 @@ prune_run(struct engine *engine, const struct prune_order *order, struct prune_o
 {
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
 	struct prune_outcome outcome = { .removed_count = 0 };
+	unsigned swept;
 
-	if (!order->is_dry_run && prune_finish_pending(engine, err) < 0)
+	if (!order->is_dry_run &&
+	    (store_sweep(engine->store, &swept, err) < 0 || prune_finish_pending(engine, err) < 0))
 		return -1;
 	if (judge(engine, order, &rows, &outcome, err) < 0 ||
 	    (!order->is_dry_run && prune_for_real(engine, order, &rows, &outcome, err) < 0)) {
