@@ -41,11 +41,11 @@ take_locks(const struct engine *engine, const struct run_options *options, struc
 		SCOPED(freep) char *path = xasprintf("%s/job-%s.lock", folder, options->job);
 
 		if (lockfile_take(path, run->row.id, &run->job_lock_fd, err) < 0) {
+			if (err->kind != ERR_BUSY)
+				return -1;
 			(void)err_wrap(err, "job '%s' is running already", options->job);
-			return err->kind == ERR_BUSY
-			    ? err_hint(err,
-				  "Wait for it to end; 'blackstart status' shows how far it is.")
-			    : -1;
+			return err_hint(err,
+			    "Wait for it to end; 'blackstart status' shows how far it is.");
 		}
 	}
 	run->row.lock_path = xasprintf("%s/run-%s.lock", folder, run->row.id);

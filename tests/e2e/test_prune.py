@@ -225,3 +225,17 @@ def test_pin_survives_a_lost_catalog(bs, store, past):
     assert (entry["pinned"], entry["pin_reason"]) == (True, "Abnahme 'ä'")
     prune(bs, path, "--confirm")
     assert ids[60] in left(store)
+
+
+def test_without_a_config(bs, store, past):
+    """The store knows its jobs; only how long must be said."""
+    _, ids = past("30d", [1, 10, 40, 50])
+    assert "--keep" in bs.run("prune", "--store", store, expect=2).err
+    before = left(store)
+    shown = bs.json("prune", "--store", store, "--keep", "30d")
+    assert left(store) == before and shown["dry_run"]
+    gone = {verdict["id"] for verdict in shown["verdicts"] if not verdict["kept"]}
+    assert gone == {ids[40], ids[50]}
+    bs.ok("prune", "pg-daily", "--store", store, "--keep", "30d", "--confirm")
+    assert left(store) == before - gone
+    store.assert_sound()

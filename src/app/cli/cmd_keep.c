@@ -61,58 +61,115 @@ print_verdicts(const struct cli *cli, const struct prune_outcome *outcome, bool 
 	table_print(table);
 }
 
+/* Does continuous recovery start from this kind of backup; no live system is needed to know. */
+static bool
+is_window_base(const struct cli *cli, const char *type, const char *kind)
+{
+	const struct source_ops *driver = engine_driver(&cli->wire.engine, type);
+
+	for (size_t i = 0; driver != NULL && i < driver->kinds_count; i++) {
+		if (str_equals(driver->kinds[i].name, kind))
+			return driver->kinds[i].is_window_base;
+	}
+
+	return false;
+}
+
 static int
-prune_job(struct cli *cli, const struct config_job *job, json_t *verdicts, struct err *err)
+prune_job(struct cli *cli, struct prune_order *order, json_t *verdicts, struct err *err)
 {
 	SCOPED(prune_outcome_done) struct prune_outcome outcome = { .removed_count = 0 };
-	struct source *source = wire_source(&cli->wire, job->source, err);
-	const struct backup_kind *kind = source != NULL ? source_kind(source, job->kind) : NULL;
-	const struct prune_order order = {
-		.job = job->name,
-		.policy = { .keep_us = job->keep.keep_us,
-		    .last = job->keep.last,
-		    .daily = job->keep.daily,
-		    .weekly = job->keep.weekly,
-		    .monthly = job->keep.monthly,
-		    .yearly = job->keep.yearly,
-		    .is_unlimited = job->keep.is_unlimited },
-		.is_window_base = kind != NULL && kind->is_window_base,
-		.is_dry_run = cli->is_dry_run || !args_flag(cli->args, "confirm"),
-	};
 
-	if (source == NULL || prune_run(&cli->wire.engine, &order, &outcome, err) < 0)
-		return -1;
+	order->is_dry_run = cli->is_dry_run || !args_flag(cli->args, "confirm");
+	if (prune_run(&cli->wire.engine, order, &outcome, err) < 0)
+		return err_wrap(err, "job '%s'", order->job);
 	for (size_t i = 0; i < outcome.verdicts.count; i++)
 		(void)json_array_append_new(verdicts,
-		    verdict_json(&outcome.verdicts.items[i], job->name));
+		    verdict_json(&outcome.verdicts.items[i], order->job));
 	if (cli->is_json)
 		return 0;
-	out_line("job %s: %zu backups", job->name, outcome.verdicts.count);
+	out_line("job %s: %zu backups", order->job, outcome.verdicts.count);
 	if (outcome.verdicts.count > 0)
-		print_verdicts(cli, &outcome, order.is_dry_run);
+		print_verdicts(cli, &outcome, order->is_dry_run);
 
 	return 0;
 }
 
 static int
-prune_jobs(struct cli *cli, json_t *verdicts, struct err *err)
+prune_configured(struct cli *cli, json_t *verdicts, struct err *err)
 {
 	const struct config *config = cli->wire.config;
 	const char *wanted = args_word(cli->args, 0);
 
-	if (config == NULL) {
-		(void)err_set(err, ERR_USAGE, "retention is not known without a configuration");
-		return err_hint(err,
-		    "Name the config with -c FILE: its jobs say how long backups are kept.");
-	}
+	if (args_text(cli->args, "keep") != NULL)
+		return err_set(err, ERR_USAGE,
+		    "--keep is for use without a config file; the jobs in it say how long");
 	if (wanted != NULL && config_find_job(config, wanted) == NULL)
 		return err_set(err, ERR_USAGE, "there is no job '%s' in the configuration", wanted);
 	for (size_t i = 0; i < config->jobs.count; i++) {
 		const struct config_job *job = &config->jobs.items[i];
+		const struct config_source *source = config_find_source(config, job->source);
+		struct prune_order order = {
+			.job = job->name,
+			.policy = { .keep_us = job->keep.keep_us,
+			    .last = job->keep.last,
+			    .daily = job->keep.daily,
+			    .weekly = job->keep.weekly,
+			    .monthly = job->keep.monthly,
+			    .yearly = job->keep.yearly,
+			    .is_unlimited = job->keep.is_unlimited },
+			.is_window_base = source != NULL &&
+			    is_window_base(cli, source->type, job->kind),
+		};
 
 		if (job->is_supported && (wanted == NULL || str_equals(job->name, wanted)) &&
-		    prune_job(cli, job, verdicts, err) < 0)
-			return err_wrap(err, "job '%s'", job->name);
+		    prune_job(cli, &order, verdicts, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+/* Was the job of row `index` met before: the newest row of each job stands for it. */
+static bool
+is_seen(const struct backup_rows *rows, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (str_equals(rows->rows.items[i].job, rows->rows.items[index].job))
+			return true;
+	}
+
+	return false;
+}
+
+/* Without a config the jobs are those that left backups, and --keep is the policy of all. */
+static int
+prune_bare(struct cli *cli, json_t *verdicts, struct err *err)
+{
+	const struct backup_filter of_job = { .job = args_word(cli->args, 0) };
+	const char *keep = args_text(cli->args, "keep");
+	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
+	struct retention_policy policy = { .keep_us = 0 };
+
+	if (keep == NULL) {
+		(void)err_set(err, ERR_USAGE, "it is not said how long backups are kept");
+		return err_hint(err,
+		    "Say it with --keep 30d, or name the config with -c FILE: its jobs say it.");
+	}
+	if (parse_duration_us(keep, &policy.keep_us, err) < 0 ||
+	    catalog_backup_list(cli->wire.engine.catalog, &of_job, &rows, err) < 0)
+		return -1;
+	for (size_t i = 0; i < rows.rows.count; i++) {
+		const struct backup_row *row = &rows.rows.items[i];
+		struct prune_order order = {
+			.job = row->job,
+			.policy = policy,
+			.is_window_base = is_window_base(cli, row->source_type, row->kind),
+		};
+
+		if (row->job[0] != '\0' && !is_seen(&rows, i) &&
+		    prune_job(cli, &order, verdicts, err) < 0)
+			return -1;
 	}
 
 	return 0;
@@ -130,14 +187,13 @@ cmd_prune(struct cli *cli, struct err *err)
 	(void)json_object_set_new(root, "dry_run", json_boolean(!is_real));
 	result = wire_open_store(&cli->wire, cli->args, is_real ? WIRE_WRITE : WIRE_READ, err);
 	if (result == 0)
-		result = prune_jobs(cli, verdicts, err);
+		result = cli->wire.config != NULL ? prune_configured(cli, verdicts, err)
+						  : prune_bare(cli, verdicts, err);
 	if (result == 0 && cli->is_json)
 		return out_json(root, "blackstart.prune/1", err);
 	json_decref(root);
 	if (result == 0 && !is_real)
-		out_line("nothing was removed; to remove, type: blackstart prune %s%s--confirm",
-		    args_word(cli->args, 0) != NULL ? args_word(cli->args, 0) : "",
-		    args_word(cli->args, 0) != NULL ? " " : "");
+		out_line("nothing was removed; type the same with --confirm to remove");
 
 	return result;
 }
