@@ -41,6 +41,29 @@ scratch_dir_make(struct engine *engine, const char *run_id, struct scratch_dir *
 	return 0;
 }
 
+/*
+ * Everything but the lock first: who is killed half-way leaves a folder that the next sweep still
+ * knows as ours.
+ */
+static int
+empty_and_remove(const char *path, struct err *err)
+{
+	SCOPED(dir_listing_done) struct dir_listing listing = { .names = NULL };
+
+	if (dir_list(path, SCRATCH_ROOT_MAX_NAMES, &listing, err) < 0)
+		return -1;
+	for (size_t i = 0; i < listing.count; i++) {
+		SCOPED(freep) char *entry = path_join(path, listing.names[i]);
+
+		if (str_equals(listing.names[i], SCRATCH_LOCK) || unlink(entry) == 0)
+			continue;
+		if (dir_remove_all(entry, err) < 0)
+			return -1;
+	}
+
+	return dir_remove_all(path, err);
+}
+
 void
 scratch_dir_done(struct scratch_dir *dir)
 {
@@ -48,7 +71,7 @@ scratch_dir_done(struct scratch_dir *dir)
 
 	if (dir->path == NULL)
 		return;
-	if (dir_remove_all(dir->path, &err) < 0)
+	if (empty_and_remove(dir->path, &err) < 0)
 		log_warning("cannot remove the scratch folder: %s, continuing", err.msg);
 	closep(&dir->lock_fd);
 	free(dir->path);
@@ -65,7 +88,7 @@ sweep_one(struct engine *engine, const char *path, struct err *err)
 	}
 	log_info("removing '%s', left behind by a run that died", path);
 
-	return dir_remove_all(path, err);
+	return empty_and_remove(path, err);
 }
 
 /* Ours: the lock's file is there, belongs to us, and nobody holds it. */
