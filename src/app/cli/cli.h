@@ -23,7 +23,6 @@ enum exit_code {
 	EXIT_USAGE = 2,
 	EXIT_WARNINGS = 3,
 	EXIT_REFUSED = 5,
-	EXIT_MISMATCH = 6,
 };
 
 struct cli {
@@ -32,7 +31,6 @@ struct cli {
 	bool is_json;
 	bool is_quiet;
 	bool is_dry_run;
-	bool has_color; /* of stdout */
 	struct progress progress;
 	struct mono_time progress_line_at; /* of the last line where there is no terminal */
 	unsigned progress_tenth;

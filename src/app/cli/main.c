@@ -56,14 +56,9 @@ forbid_core_dumps(void)
 static void
 read_global_options(struct cli *cli)
 {
-	const char *no_color = getenv("NO_COLOR");
-	const char *term = getenv("TERM");
-
 	cli->is_json = args_flag(cli->args, "json");
 	cli->is_quiet = args_flag(cli->args, "quiet");
 	cli->is_dry_run = args_flag(cli->args, "dry-run");
-	cli->has_color = isatty(STDOUT_FILENO) && !args_flag(cli->args, "no-color") &&
-	    (no_color == NULL || no_color[0] == '\0') && !str_equals(term, "dumb");
 	cli->progress.listener = out_progress;
 	cli->progress.context = cli;
 	if (cli->is_quiet)
