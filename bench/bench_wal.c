@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "source/postgres/lsn.h"
-#include "source/postgres/wal_reader.h"
+#include "source/postgres/wal/reader.h"
 
 enum { READ_BYTES = 32 * 1024 };
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "source/postgres/base_check.h"
-#include "source/postgres/base_manifest.h"
+#include "source/postgres/base/check.h"
+#include "source/postgres/base/manifest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "source/postgres/wal_reader.h"
+#include "source/postgres/wal/reader.h"
 
 enum { SEGMENT_BYTES = 1024 * 1024 };
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "source/postgres/wal_history.h"
+#include "source/postgres/wal/history.h"
 
 enum { TIMELINE = 9 };
 

@@ -10,8 +10,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "source/postgres/base_check.h"
-#include "source/postgres/base_manifest.h"
+#include "source/postgres/base/check.h"
+#include "source/postgres/base/manifest.h"
 
 static int
 listed(struct base_check *check, const char *path, uint64_t size, uint32_t crc, struct err *err)

@@ -19,9 +19,9 @@
 #include "folder_store.h"
 #include "os/file.h"
 #include "repo/manifest.h"
-#include "source/postgres/base_config.h"
-#include "source/postgres/base_content.h"
-#include "source/postgres/base_extract.h"
+#include "source/postgres/base/config.h"
+#include "source/postgres/base/content.h"
+#include "source/postgres/base/extract.h"
 #include "source/postgres/control.h"
 #include "stream/sink.h"
 

@@ -16,8 +16,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "os/file.h"
-#include "source/postgres/base_extract.h"
-#include "source/postgres/base_reader.h"
+#include "source/postgres/base/extract.h"
+#include "source/postgres/base/reader.h"
 #include "stream/sink.h"
 #include "tar_text.h"
 

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "source/postgres/base_manifest.h"
+#include "source/postgres/base/manifest.h"
 #include "stream/digest.h"
 
 static const char body_1[] =

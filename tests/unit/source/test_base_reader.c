@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "source/postgres/base_reader.h"
+#include "source/postgres/base/reader.h"
 #include "source/postgres/lsn.h"
 #include "stream/crc32c.h"
 #include "stream/digest.h"

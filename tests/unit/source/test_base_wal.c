@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "source/postgres/base_wal.h"
+#include "source/postgres/base/wal.h"
 #include "source/postgres/lsn.h"
 #include "stream/crc32c.h"
 #include "stream/tar_push.h"

@@ -11,8 +11,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "repo/manifest.h"
-#include "source/postgres/dump_internal.h"
-#include "source/postgres/dump_target_internal.h"
+#include "source/postgres/dump/dump_internal.h"
+#include "source/postgres/dump/target_internal.h"
 
 static void
 add_file(struct manifest *manifest, const char *name, uint64_t bytes)

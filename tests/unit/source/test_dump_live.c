@@ -18,7 +18,7 @@
 #include "folder_store.h"
 #include "os/file.h"
 #include "repo/manifest.h"
-#include "source/postgres/dump_internal.h"
+#include "source/postgres/dump/dump_internal.h"
 #include "source/postgres/postgres.h"
 
 struct live {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "source/postgres/dump_roles_internal.h"
+#include "source/postgres/dump/roles_internal.h"
 
 /* As pg_dumpall of several majors writes it, with what is hard to take apart. */
 static const char

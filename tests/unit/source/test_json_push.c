@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
-#include "source/postgres/json_push.h"
+#include "source/postgres/base/json_push.h"
 
 /* Each event as a letter and its text: "{K(a)T(b)}". */
 static int

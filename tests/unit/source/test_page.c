@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "source/postgres/page.h"
+#include "source/postgres/base/page.h"
 
 /* The algorithm as PostgreSQL's storage/checksum_impl.h writes it down, one column at a time. */
 static uint16_t

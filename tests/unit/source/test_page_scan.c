@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "source/postgres/page_scan.h"
+#include "source/postgres/base/page_scan.h"
 
 enum { PAGES = 6 };
 

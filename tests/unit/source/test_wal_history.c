@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "source/postgres/wal_history.h"
+#include "source/postgres/wal/history.h"
 
 static int
 parse(uint32_t timeline, const char *text, struct wal_history *ret_history, struct err *err)

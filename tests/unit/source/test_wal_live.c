@@ -21,8 +21,8 @@
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres.h"
 #include "source/postgres/postgres_internal.h"
-#include "source/postgres/wal_history.h"
-#include "source/postgres/wal_reader.h"
+#include "source/postgres/wal/history.h"
+#include "source/postgres/wal/reader.h"
 
 /*
  * WAL that a real server wrote, read beside its own pg_waldump, and damaged in every way that
