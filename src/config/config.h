@@ -135,6 +135,9 @@ struct config_job {
 	char *cron;
 	bool is_continuous;
 	bool is_on_change;
+	char *slot;           /* of a wal job: replication slot */
+	char *standby_name;   /* its application_name */
+	int64_t heartbeat_us; /* 0: none */
 
 	struct config_keep keep;
 	char *folder;                    /* NULL: the kind's own subfolder */

@@ -197,7 +197,7 @@ make_parts(struct making *making, struct err *err)
 		.rate_limit_bytes_per_s = job->rate_limit_bytes_per_s,
 		.parallel = job->parallel,
 		.format = job->format,
-		.is_wal_covered = job->is_wal_covered,
+		.archive = job->archive,
 		.spool_dir = making->engine->scratch_root,
 		.progress = job->progress,
 	};

@@ -11,6 +11,7 @@
 #include "base/scope.h"
 #include "repo/retention.h"
 
+struct archive;
 struct engine;
 struct err;
 struct progress;
@@ -25,7 +26,7 @@ struct backup_job {
 	int compression_level; /* 0: none */
 	uint64_t rate_limit_bytes_per_s;
 	unsigned parallel;
-	bool is_wal_covered;
+	struct archive *archive; /* a stream that runs covers it, or NULL */
 	struct progress *progress;
 };
 

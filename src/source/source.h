@@ -18,6 +18,7 @@
 #include "base/vec.h"
 #include "repo/names.h"
 
+struct archive;
 struct blob;
 struct err;
 struct json_t;
@@ -69,7 +70,8 @@ struct backup_request {
 	uint64_t rate_limit_bytes_per_s; /* 0: none */
 	unsigned parallel;               /* workers where the kind can use them; 0: by cores */
 	const char *format;              /* kind-specific ("custom", "directory"), or NULL */
-	bool is_wal_covered;             /* a WAL job covers it: need not be self-contained */
+	struct archive
+	    *archive; /* a stream that runs covers it: need not be self-contained; or NULL */
 	const char *spool_dir; /* for files on their way, exists; NULL: $TMPDIR, /var/tmp */
 	struct progress *progress;
 };
@@ -89,6 +91,106 @@ struct backup_view {
 	char *(*local_path)(const struct backup_view *view, const struct manifest_file *file);
 };
 
+/* ---- continuous streams ------------------------------------------------------------------ */
+
+/* How a source's continuous stream lies in the store. */
+struct stream_kind {
+	const char *name;   /* "wal": what the key `do` of its job says */
+	const char *folder; /* in the source's folder: "wal" */
+};
+
+struct follow_request {
+	const char *run_id;
+	const char *slot;           /* replication slot, made when it is missing */
+	const char *client_name;    /* application_name, as in synchronous_standby_names */
+	int64_t heartbeat_us;       /* a commit of our own when the source is quiet; 0: none */
+	const char *const *settler; /* argv of a child that settles when told; NULL: do it here */
+	bool is_once;               /* do not try again when the connection ends (tests) */
+	uint64_t stop_position;     /* end when this much is durable; 0: only when stopped */
+};
+
+/* What lies in an archive's folder: looked at, compressed, indexed. */
+struct settle_report {
+	uint64_t settled_count; /* tails that became compressed pieces */
+	uint64_t adopted_count; /* the user's own files that are in the index now */
+	uint64_t indexed_count; /* pieces of ours that the index did not know */
+	uint64_t checked_count; /* read record by record */
+	uint64_t damaged_count;
+	VEC(char *) warnings;
+};
+void settle_report_done(struct settle_report *report);
+
+/* A span of time to any second of which the source can be brought back. */
+struct window_span {
+	uint32_t branch; /* timeline it ends on */
+	bool is_current; /* the newest one, still growing */
+	char *backup_id; /* the base it begins with */
+	uint64_t from_position;
+	uint64_t to_position;
+	struct wall_time from; /* the base's consistent_at */
+	struct wall_time to;   /* last commit known */
+	char *ends;            /* why it ends: "segment 0000000100000000000000A3 is missing" */
+};
+/* What is missing, and so cannot be passed by recovery. */
+struct window_gap {
+	uint32_t branch;
+	uint64_t from_position;
+	uint64_t to_position;
+	struct wall_time from; /* last commit before it, 0: not known */
+	struct wall_time to;   /* first commit after it */
+	char *text;            /* "3 segments from 0000000100000000000000A3" */
+};
+/* A timeline, where it left its parent, and what the archive has of it. */
+struct window_branch {
+	uint32_t branch;
+	uint32_t parent; /* 0: none */
+	uint64_t fork_position;
+	char *reason;    /* as its history file says; NULL: none */
+	bool is_on_main; /* an ancestor of the newest, or the newest itself */
+};
+struct window_report {
+	VEC(struct window_span) spans; /* oldest first */
+	VEC(struct window_gap) gaps;
+	VEC(struct window_branch) branches;
+	uint64_t pieces_count;
+	uint64_t stored_bytes;
+	uint64_t not_sound_count; /* pieces not read to their end yet */
+	VEC(char *) warnings;
+};
+void window_report_done(struct window_report *report);
+
+/* To which point a source is brought back. */
+enum target_kind {
+	TARGET_BACKUP, /* the instant the backup stands for */
+	TARGET_LATEST, /* as far as the archive goes */
+	TARGET_TIME,
+	TARGET_POSITION, /* LSN */
+	TARGET_XID,
+	TARGET_MARK, /* restore point */
+};
+struct restore_target {
+	enum target_kind kind;
+	struct wall_time time;
+	uint64_t position;
+	const char *text;  /* the mark's name, the xid; for messages otherwise */
+	bool is_exclusive; /* stop before it, not behind it */
+	uint32_t branch;   /* timeline; 0: the one that is main */
+};
+
+struct push_request {
+	const char *path; /* the file to take */
+	const char *name; /* its name in the archive */
+	const char *run_id;
+	int compression_level; /* 0: none */
+	unsigned workers;
+};
+
+/* What archive-get found. */
+enum fetch_result {
+	FETCH_DELIVERED,
+	FETCH_ABSENT, /* provably: the whole archive was seen, and nothing later is there */
+};
+
 struct smoke_query {
 	const char *database; /* NULL: the first of the backup */
 	const char *sql;
@@ -100,6 +202,7 @@ struct verify_request {
 	const char *scratch_dir; /* exists, ours, removed by the engine afterwards */
 	const struct smoke_query *smoke;
 	size_t smoke_count;
+	struct archive *archive; /* where the backup's stream is, or NULL */
 	struct progress *progress;
 };
 
@@ -119,9 +222,12 @@ struct restore_request {
 	bool wants_start;     /* start a restored server for inspection */
 	unsigned port;        /* its port; 0: chosen */
 	unsigned parallel;
-	bool wants_globals;  /* roles that are missing at the target are made first */
-	const char *owner;   /* user that owns restored files; NULL: by the rules in docs */
-	const char *bin_dir; /* NULL: auto */
+	bool wants_globals;      /* roles that are missing at the target are made first */
+	const char *owner;       /* user that owns restored files; NULL: by the rules in docs */
+	struct archive *archive; /* NULL: there is none */
+	struct restore_target target;
+	const char *const *fetcher; /* argv that fetches from the archive: "... archive-get" */
+	const char *bin_dir;        /* NULL: auto */
 	struct progress *progress;
 };
 
@@ -186,7 +292,7 @@ struct source_ops {
 	const char *type; /* "postgres" */
 	const struct backup_kind *kinds;
 	size_t kinds_count;
-	bool has_pitr;
+	const struct stream_kind *stream; /* NULL: it has no continuous stream */
 
 	/* Ask the live system who it is. */
 	int (*identify)(struct source *source, struct source_identity *ret_identity,
@@ -226,6 +332,38 @@ struct source_ops {
 	    const struct restore_request *request, struct restore_report *report, struct err *err);
 	int (*promote)(struct source *source, const struct promote_request *request,
 	    struct restore_report *report, struct err *err);
+
+	/*
+	 * The continuous stream; all NULL where `stream` is.
+	 *
+	 * follow: keep the stream's tail durable in the archive until a stop (then 0) or, with
+	 * is_once, the end of the connection.  Position and state go to the log.
+	 * settle: look at what the folder holds: compress finished tails, adopt the user's files,
+	 * check records, fill the index.  May be run beside follow and beside itself.
+	 * push, fetch: one file for archive_command and restore_command.  fetch: any error is a
+	 * doubt, never an absence.
+	 * window: what can be brought back, from the bases (manifests, any order) and the archive.
+	 * choose: the base that the target needs; *ret_index into `bases`.  ERR_REFUSED says why
+	 * there is none and names the nearest possible target.
+	 * expire: remove pieces that no base of `kept` needs; counts only, with is_dry_run.
+	 */
+	int (*follow)(struct source *source, const struct follow_request *request,
+	    struct archive *archive, struct err *err);
+	int (*settle)(struct source *source, struct archive *archive, struct settle_report *report,
+	    struct err *err);
+	int (*push)(struct source *source, struct archive *archive,
+	    const struct push_request *request, struct err *err);
+	int (*fetch)(struct source *source, struct archive *archive, const char *name,
+	    const char *to_path, enum fetch_result *ret_result, struct err *err);
+	int (*window)(struct source *source, struct archive *archive,
+	    const struct manifest *const *bases, size_t bases_count, struct window_report *report,
+	    struct err *err);
+	int (*choose)(struct source *source, struct archive *archive,
+	    const struct manifest *const *bases, size_t bases_count,
+	    const struct restore_target *target, size_t *ret_index, struct err *err);
+	int (*expire)(struct source *source, struct archive *archive,
+	    const struct manifest *const *kept, size_t kept_count, bool is_dry_run,
+	    uint64_t *ret_count, uint64_t *ret_bytes, struct err *err);
 
 	/*
 	 * A scratch folder that a killed run left behind: stop what still runs in it, so that the

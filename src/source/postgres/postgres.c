@@ -206,7 +206,6 @@ const struct source_ops postgres_source_ops = {
 	.type = "postgres",
 	.kinds = postgres_kinds,
 	.kinds_count = ARRAY_SIZE(postgres_kinds),
-	.has_pitr = false,
 	.identify = postgres_identify,
 	.check = postgres_check,
 	.setup_sql = postgres_setup_sql,

@@ -22,6 +22,7 @@
 #include "os/file.h"
 #include "os/stop.h"
 #include "repo/manifest.h"
+#include "source/archive.h"
 #include "source/postgres/postgres.h"
 
 /* Base backups of a server that sends what it should not. */
@@ -36,13 +37,14 @@ struct outcome {
 static void
 back_up(struct fake_walsender *fake, bool is_wal_covered, struct outcome *outcome)
 {
+	struct archive archive = { .label = NULL };
 	const struct postgres_options options = { .label = "fake",
 		.host = outcome->folder,
 		.user = "u" };
 	const struct backup_request request = {
 		.kind = "base",
 		.run_id = "run-1",
-		.is_wal_covered = is_wal_covered,
+		.archive = is_wal_covered ? &archive : NULL,
 	};
 	struct source *source;
 	pid_t pid;

@@ -369,7 +369,7 @@ fill_wal(const struct making *making, json_t *content)
 	set_text(content, "end_lsn", lsn_format(making->end.end_lsn, text));
 	set_number(content, "end_timeline", making->end.end_timeline);
 	(void)json_object_set_new(content, "wal_included",
-	    json_boolean(!making->request->is_wal_covered));
+	    json_boolean(making->request->archive == NULL));
 	set_text(content, "wal_first_segment",
 	    wal_name_format(making->start.start_timeline, first, server->wal_segment_bytes, name));
 	set_text(content, "wal_last_segment",
@@ -446,7 +446,7 @@ copy(struct making *making, const char *label, struct err *err)
 	const struct base_stream_options options = {
 		.label = label,
 		.rate_limit_bytes_per_s = making->request->rate_limit_bytes_per_s,
-		.wants_wal = !making->request->is_wal_covered,
+		.wants_wal = making->request->archive == NULL,
 	};
 	const struct base_stream_handler handler = {
 		.start = on_start,
@@ -476,7 +476,7 @@ judge(struct making *making, struct err *err)
 	    base_reader_check_ranges(making->reader, making->start.start_lsn, making->end.end_lsn,
 		err) < 0)
 		return -1;
-	if (making->request->is_wal_covered)
+	if (making->request->archive != NULL)
 		return 0;
 
 	if (base_reader_check_wal(making->reader, making->start.start_timeline,

@@ -1,0 +1,102 @@
+#include "source/archive.h"
+
+#include <stdlib.h>
+
+void
+archive_listing_done(struct archive_listing *listing)
+{
+	for (size_t i = 0; i < listing->entries.count; i++)
+		free(listing->entries.items[i].name);
+	vec_done(&listing->entries);
+}
+
+void
+piece_done(struct piece *piece)
+{
+	free(piece->message);
+}
+
+void
+pieces_done(struct pieces *pieces)
+{
+	for (size_t i = 0; i < pieces->items.count; i++)
+		piece_done(&pieces->items.items[i]);
+	vec_done(&pieces->items);
+}
+
+void
+archive_marks_done(struct archive_marks *marks)
+{
+	for (size_t i = 0; i < marks->items.count; i++)
+		free(marks->items.items[i].name);
+	vec_done(&marks->items);
+}
+
+void
+archive_spans_done(struct archive_spans *spans)
+{
+	vec_done(&spans->items);
+}
+
+struct sink *
+archive_put(struct archive *archive, const char *name, struct err *err)
+{
+	return archive->ops->put(archive, name, err);
+}
+
+struct blob *
+archive_get(struct archive *archive, const char *name, struct err *err)
+{
+	return archive->ops->get(archive, name, err);
+}
+
+int
+archive_remove(struct archive *archive, const char *name, struct err *err)
+{
+	return archive->ops->remove(archive, name, err);
+}
+
+int
+archive_list(struct archive *archive, struct archive_listing *ret_listing, struct err *err)
+{
+	return archive->ops->list(archive, ret_listing, err);
+}
+
+int
+archive_index_put(struct archive *archive, const struct piece *pieces, size_t count,
+    const struct archive_mark *marks, size_t marks_count, struct err *err)
+{
+	return archive->ops->index_put(archive, pieces, count, marks, marks_count, err);
+}
+
+int
+archive_index_remove(struct archive *archive, uint32_t branch, uint64_t number, struct err *err)
+{
+	return archive->ops->index_remove(archive, branch, number, err);
+}
+
+int
+archive_index_list(struct archive *archive, uint32_t branch, uint64_t first, uint64_t last,
+    struct pieces *ret_pieces, struct err *err)
+{
+	return archive->ops->index_list(archive, branch, first, last, ret_pieces, err);
+}
+
+int
+archive_index_spans(struct archive *archive, struct archive_spans *ret_spans, struct err *err)
+{
+	return archive->ops->index_spans(archive, ret_spans, err);
+}
+
+int
+archive_index_marks(struct archive *archive, const char *name, struct archive_marks *ret_marks,
+    struct err *err)
+{
+	return archive->ops->index_marks(archive, name, ret_marks, err);
+}
+
+int
+archive_note_event(struct archive *archive, const struct archive_event *event, struct err *err)
+{
+	return archive->ops->note_event(archive, event, err);
+}
