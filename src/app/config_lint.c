@@ -58,7 +58,8 @@ lint_keep(const struct lint *lint, const struct config_job *job, int64_t interva
 	char interval[CLOCK_TEXT_SIZE];
 
 	(void)clock_format_duration(interval_us, interval);
-	if (job->keep.keep_us != 0 && job->keep.keep_us < interval_us)
+	if (!str_equals(job->kind, "wal") && job->keep.keep_us != 0 &&
+	    job->keep.keep_us < interval_us)
 		config_problems_warning(lint->problems, place_of(lint, job, "keep"),
 		    "Keep them longer, or run it more often.",
 		    "job '%s': backups are kept for %s but made only every %s, so there would be only one",
@@ -141,12 +142,27 @@ lint_same_folder(const struct lint *lint, const struct config_job *job)
 		    : str_equals(job->kind, other->kind);
 
 		if (!other->is_supported || !is_same_folder ||
-		    !str_equals(job->source, other->source))
+		    !str_equals(job->source, other->source) || str_equals(job->kind, "wal"))
 			continue;
 		config_problems_warning(lint->problems, job->place,
 		    "Give one of them a 'folder' of its own, like weekly.",
 		    "jobs '%s' and '%s' put their backups of '%s' into the same folder",
 		    other->name, job->name, job->source);
+		return;
+	}
+}
+
+/* One archive, one receiver: a second one would only wait for the first one's lock, for ever. */
+static void
+lint_same_stream(const struct lint *lint, const struct config_job *job)
+{
+	for (const struct config_job *other = lint->config->jobs.items; other < job; other++) {
+		if (!job->is_continuous || !other->is_continuous || !other->is_supported ||
+		    !str_equals(job->source, other->source) || !str_equals(job->kind, other->kind))
+			continue;
+		config_problems_error(lint->problems, job->place, "Remove one of them.",
+		    "jobs '%s' and '%s' both receive the WAL of '%s'", other->name, job->name,
+		    job->source);
 		return;
 	}
 }
@@ -199,14 +215,14 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 	for (size_t i = 0; i < config->jobs.count; i++) {
 		const struct config_job *job = &config->jobs.items[i];
 
-		if (!job->is_supported) {
-			lint_wal(&lint, job);
+		if (!job->is_supported)
 			continue;
-		}
 		lint_schedule(&lint, job);
+		lint_wal(&lint, job);
 		if (job->is_broken)
 			continue;
 		lint_verify(&lint, job);
 		lint_same_folder(&lint, job);
+		lint_same_stream(&lint, job);
 	}
 }

@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -67,10 +68,98 @@ choose_schedule(struct binder *binder, const struct node *node, struct config_jo
 		first = first != NULL ? first : ways[i].key;
 	}
 	if (job->is_supported && job->kind != NULL &&
-	    (job->schedule == CONFIG_CONTINUOUS || job->schedule == CONFIG_ON_CHANGE))
+	    ((job->schedule == CONFIG_CONTINUOUS && !str_equals(job->kind, "wal")) ||
+		job->schedule == CONFIG_ON_CHANGE))
 		binder_error(binder, node_find(node, first)->key_place,
 		    "Give it a time with at, every or cron.", "a %s cannot be '%s'", job->kind,
 		    first);
+}
+
+/* Keys that would say nothing for the job: silence would look like consent. */
+static const struct foreign_key {
+	const char *key;
+	const char *kind;
+	bool is_allowed; /* for this kind alone; else for all but this one */
+	const char *why;
+	const char *hint;
+} foreign_keys[] = {
+	{ "format", "dump", true, "is for dumps", "Leave it away." },
+	{ "slot", "wal", true, "is for wal jobs", "Leave it away." },
+	{ "standby_name", "wal", true, "is for wal jobs", "Leave it away." },
+	{ "heartbeat", "wal", true, "is for wal jobs", "Leave it away." },
+	{ "folder", "wal", false, "cannot be chosen",
+	    "Leave it away: WAL always lies in the folder 'wal' of its source." },
+	{ "verify", "wal", false, "is for backups",
+	    "Leave it away: each piece of WAL is checked as it arrives." },
+	{ "rate_limit", "wal", false, "is for backups",
+	    "Leave it away: WAL must keep up with the server." },
+};
+
+/* Take a default that means nothing out of `config show`, or what is shown could not be read. */
+static void
+drop_default_entry(struct binder *binder, size_t from, const char *key)
+{
+	struct config *config = binder->config;
+	size_t first = from;
+	size_t behind;
+
+	while (first < config->entries.count &&
+	    (config->entries.items[first].depth != binder->depth ||
+		config->entries.items[first].place.line != 0 ||
+		!str_equals(config->entries.items[first].key, key)))
+		first++;
+	if (first == config->entries.count)
+		return;
+	for (behind = first + 1;
+	     behind < config->entries.count && config->entries.items[behind].depth > binder->depth;)
+		behind++;
+	for (size_t i = first; i < behind; i++) {
+		free(config->entries.items[i].key);
+		free(config->entries.items[i].value);
+	}
+	memmove(&config->entries.items[first], &config->entries.items[behind],
+	    (config->entries.count - behind) * sizeof(*config->entries.items));
+	config->entries.count -= behind - first;
+}
+
+static void
+refuse_foreign_keys(struct binder *binder, const struct node *node, const struct config_job *job,
+    size_t entries_before)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(foreign_keys); i++) {
+		const struct foreign_key *rule = &foreign_keys[i];
+		const struct node *found = node_find(node, rule->key);
+
+		if (str_equals(job->kind, rule->kind) == rule->is_allowed)
+			continue;
+		if (found != NULL)
+			binder_error(binder, found->key_place, rule->hint, "'%s' %s, not for a %s",
+			    rule->key, rule->why, job->kind);
+		else
+			drop_default_entry(binder, entries_before, rule->key);
+	}
+}
+
+/* What belongs to a receiver's connection says nothing where there is none. */
+static void
+refuse_stream_keys(struct binder *binder, const struct node *node, const struct config_job *job,
+    size_t entries_before)
+{
+	static const char *const names[] = { "slot", "standby_name", "heartbeat" };
+
+	if (!str_equals(job->kind, "wal") || job->is_continuous)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const struct node *found = node_find(node, names[i]);
+
+		if (found != NULL)
+			binder_error(binder, found->key_place,
+			    "Add 'continuous: true' to stream from the server.",
+			    "'%s' needs 'continuous: true': without it nothing is received",
+			    names[i]);
+		else
+			drop_default_entry(binder, entries_before, names[i]);
+	}
 }
 
 static void
@@ -99,6 +188,7 @@ bind_job(struct binder *binder, const struct node *node)
 	struct config_job *job = vec_add(&binder->config->jobs);
 	const struct node *source_node = node_find(node, "source");
 	const struct config_source *source = NULL;
+	size_t entries_before = binder->config->entries.count;
 
 	job->name = xstrdup(node->key);
 	job->place = node->key_place;
@@ -115,8 +205,9 @@ bind_job(struct binder *binder, const struct node *node)
 		    "'do: %s' is not in this version, the job is passed over", job->kind);
 	binder->is_tolerant = false;
 	choose_schedule(binder, node, job);
-	if (job->is_supported && str_equals(job->kind, "base") && node_find(node, "format") != NULL)
-		binder_error(binder, node_find(node, "format")->key_place, NULL,
-		    "'format' is for dumps, not for a base");
+	if (job->is_supported && job->kind != NULL) {
+		refuse_foreign_keys(binder, node, job, entries_before);
+		refuse_stream_keys(binder, node, job, entries_before);
+	}
 	job->is_broken = binder->problems->errors_count > errors_before;
 }

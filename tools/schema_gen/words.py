@@ -133,6 +133,21 @@ TAIL = """\
     do: base
     at: "01:00"
     keep: 7d
+
+  # A third one: what the server writes between two base backups, as it is written.
+  pg-wal:
+    source: postgresql
+    do: wal
+    # Stream from the server all the time. Without it the job only looks after what
+    # archive_command put into the store, and may have a time like the others.
+    continuous: true
+    keep: 7d
+    # The replication slot on the server, made when it is missing.
+    # slot: blackstart
+    # The name for synchronous_standby_names.
+    # standby_name: blackstart
+    # How often a quiet server gets a commit of ours, so that it can be brought back to now.
+    # heartbeat: 60s
 """
 
 

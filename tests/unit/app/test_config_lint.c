@@ -128,11 +128,10 @@ test_jobs_in_one_folder(void **state)
 			 "  c: { source: pg, do: base, folder: x }\n"
 			 "  d: { source: pg, do: dump, folder: x }\n"
 			 "  e: { source: pg, do: base }\n"
-			 "  f: { source: pg, do: wal, folder: y }\n"
-			 "  g: { source: pg, do: base, folder: y }\n",
+			 "  f: { source: pg, do: wal }\n"
+			 "  g: { source: pg, do: wal, at: '04:00' }\n",
 	    "!8 jobs 'a' and 'b' put their backups of 'pg' into the same folder\n"
-	    "!10 jobs 'c' and 'd' put their backups of 'pg' into the same folder\n"
-	    "!12 job 'f': 'do: wal' is not in this version, the job is passed over\n");
+	    "!10 jobs 'c' and 'd' put their backups of 'pg' into the same folder\n");
 }
 
 static void
@@ -140,15 +139,24 @@ test_wal_without_a_base(void **state)
 {
 	(void)state;
 	assert_lint(HEAD "  w: { source: pg, do: wal, continuous: true, keep: 7d }\n",
-	    "!7 job 'w': there is no base job for 'pg', and WAL is of no use without a base\n"
-	    "!7 job 'w': 'do: wal' is not in this version, the job is passed over\n");
+	    "!7 job 'w': there is no base job for 'pg', and WAL is of no use without a base\n");
 	assert_lint(HEAD "  w: { source: pg, do: wal, continuous: true, keep: 7d }\n"
 			 "  b: { source: pg, do: base, cron: '0 4 1 * *', keep: 90d }\n",
-	    "!7 job 'w': no base job of 'pg' runs within the time that WAL is kept\n"
-	    "!7 job 'w': 'do: wal' is not in this version, the job is passed over\n");
+	    "!7 job 'w': no base job of 'pg' runs within the time that WAL is kept\n");
 	assert_lint(HEAD "  w: { source: pg, do: wal, continuous: true, keep: 7d }\n"
 			 "  b: { source: pg, do: base, at: 'Sun 04:00', keep: 7d }\n",
-	    "!7 job 'w': 'do: wal' is not in this version, the job is passed over\n");
+	    "");
+}
+
+static void
+test_two_receivers_of_one_source(void **state)
+{
+	(void)state;
+	assert_lint(HEAD "  b: { source: pg, do: base, at: '04:00', keep: 7d }\n"
+			 "  v: { source: pg, do: wal, continuous: true }\n"
+			 "  w: { source: pg, do: wal, at: '04:00' }\n"
+			 "  x: { source: pg, do: wal, continuous: true }\n",
+	    "10 jobs 'v' and 'x' both receive the WAL of 'pg'\n");
 }
 
 /* ---- config show -------------------------------------------------------------------------- */
@@ -164,7 +172,10 @@ static const char shown_text[] =
     "    source: pg\n"
     "    do: dump\n"
     "    keep: { daily: 3 }\n"
-    "    verify: { smoke: [SELECT 1, { sql: SELECT 2, expect: '2' }] }\n";
+    "    verify: { smoke: [SELECT 1, { sql: SELECT 2, expect: '2' }] }\n"
+    "  b: { source: pg, do: base }\n"
+    "  c: { source: pg, do: wal, continuous: true, slot: s }\n"
+    "  d: { source: pg, do: wal, at: '04:00' }\n";
 
 static char *
 show(const struct config *config, bool is_effective)
@@ -201,6 +212,10 @@ test_what_is_shown_can_be_read_again(void **state)
 		assert_string_equal(again->sources.items[0].user, "a \"b\"");
 		assert_string_equal(again->sources.items[0].databases.items[1], "y: z");
 		assert_int_equal(again->jobs.items[0].keep.daily, 3);
+		assert_int_equal(again->jobs.items[2].schedule, CONFIG_CONTINUOUS);
+		assert_string_equal(again->jobs.items[2].slot, "s");
+		assert_string_equal(again->jobs.items[2].standby_name, "blackstart");
+		assert_int_equal(again->jobs.items[2].heartbeat_us, 60 * US_PER_S);
 		assert_int_equal(again->jobs.items[0].verify.smoke.count, 2);
 		assert_string_equal(again->jobs.items[0].verify.smoke.items[1].expect, "2");
 		config_free(again);
@@ -252,6 +267,7 @@ main(void)
 		cmocka_unit_test(test_what_does_not_fit_the_interval),
 		cmocka_unit_test(test_jobs_in_one_folder),
 		cmocka_unit_test(test_wal_without_a_base),
+		cmocka_unit_test(test_two_receivers_of_one_source),
 		cmocka_unit_test(test_what_is_shown_can_be_read_again),
 		cmocka_unit_test(test_as_json),
 	};

@@ -276,18 +276,18 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	const struct config_job *rdb = config_find_job(config, "redis-6h");
 
 	(void)state;
-	assert_int_equal(problems.warnings_count, 6);
+	assert_int_equal(problems.warnings_count, 5);
 	assert_false(config_find_source(config, "redis")->is_supported);
 	assert_string_equal(config_find_source(config, "redis")->type, "redis");
 	assert_true(config_find_job(config, "pg-daily")->is_supported);
-	assert_false(wal->is_supported);
+	assert_true(wal->is_supported);
 	assert_int_equal(wal->schedule, CONFIG_CONTINUOUS);
 	assert_int_equal(wal->keep.keep_us, 7 * DAY_US);
 	assert_false(rdb->is_supported);
 	assert_string_equal(rdb->kind, "rdb");
 	assert_int_equal(rdb->schedule, CONFIG_CRON);
-	assert_string_equal(problems.items.items[5].text, "'web' is not used by this version");
-	assert_int_equal(problems.items.items[5].line, 15);
+	assert_string_equal(problems.items.items[4].text, "'web' is not used by this version");
+	assert_int_equal(problems.items.items[4].line, 15);
 	config_free(config);
 	config_problems_done(&problems);
 }
@@ -387,7 +387,7 @@ test_the_example_has_no_problem(void **state)
 
 	(void)state;
 	assert_int_equal(problems.warnings_count, 0);
-	assert_int_equal(config->jobs.count, 2);
+	assert_int_equal(config->jobs.count, 3);
 	assert_non_null(strstr(config_schema_text(), "\"$schema\""));
 	config_free(config);
 	config_problems_done(&problems);

@@ -119,6 +119,20 @@ test_values(void **state)
 	assert_problem(PG "{source: pg, do: dump, continuous: true}\n",
 	    "7:29 job 'j': a dump cannot be 'continuous' [Give it a time with at, every or cron.]");
 	assert_problem(PG "{source: pg, do: base, format: custom}\n", "'format' is for dumps");
+	assert_problem(PG "{source: pg, do: dump, slot: s}\n",
+	    "job 'j': 'slot' is for wal jobs, not for a dump [Leave it away.]");
+	assert_problem(PG "{source: pg, do: base, heartbeat: 60s}\n",
+	    "'heartbeat' is for wal jobs");
+	assert_problem(PG "{source: pg, do: wal, standby_name: s}\n",
+	    "'standby_name' needs 'continuous: true'");
+	assert_problem(PG "{source: pg, do: wal, folder: x}\n", "'folder' cannot be chosen");
+	assert_problem(PG "{source: pg, do: wal, verify: {level: 1}}\n", "'verify' is for backups");
+	assert_problem(PG "{source: pg, do: wal, on_change: true}\n",
+	    "a wal cannot be 'on_change'");
+	assert_problem(PG "{source: pg, do: wal, continuous: true, at: '04:00'}\n",
+	    "'at' and 'continuous' cannot both be its schedule");
+	assert_problem(PG "{source: pg, do: wal, continuous: true, heartbeat: 1ms}\n",
+	    "'1ms' is too short");
 	assert_problem(PG "{source: pg, do: dump, keep: 0d}\n", "'0d' is too short");
 	assert_problem(PG "{source: pg, do: dump, keep: 900y}\n", "'900y' is too long");
 	assert_problem(PG "{source: pg, do: dump, keep: {dayly: 3}}\n",
