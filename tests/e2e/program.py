@@ -1,8 +1,11 @@
 """Running blackstart, and what must hold after every run whatever it was asked to do."""
+import atexit
 import contextlib
+import functools
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,6 +22,20 @@ NEVER = re.compile(r"AddressSanitizer|runtime error:|LeakSanitizer|Assertion .* 
                    r"stack smashing|core dumped|\berr == NULL|ERR_BUG|an error inside blackstart")
 ERROR_LINE = re.compile(r"^error: ", re.M)
 ESCAPE = "\x1b"
+
+
+@functools.cache
+def binary_for_all():
+    """A copy that the server's user can run: nobody else may look into root's home."""
+    folder = tempfile.mkdtemp(prefix="bse-bin-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chmod(folder, 0o755)
+    return shutil.copy(BINARY, folder)
+
+
+def heed_stops():
+    """A shell that runs us in the background has told SIGINT to be ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Result:
@@ -55,9 +72,11 @@ class Running:
         self.peak_kb = 0
         self.began = time.monotonic()
         who = ids() if user == "postgres" else {}
-        self.process = subprocess.Popen([*prefix, BINARY, *self.args], stdout=self.out,
+        binary = binary_for_all() if who else BINARY
+        self.process = subprocess.Popen([*prefix, binary, *self.args], stdout=self.out,
                                         stderr=self.err, stdin=subprocess.DEVNULL, env=env,
-                                        cwd=cwd, start_new_session=True, **who)
+                                        cwd=cwd, start_new_session=True, preexec_fn=heed_stops,
+                                        **who)
         self.pid = self.process.pid
 
     def sample(self):
