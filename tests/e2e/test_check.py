@@ -1,4 +1,5 @@
 """`check` finds what is wrong before the night does, and its statements really set a role up."""
+import contextlib
 import json
 import os
 import re
@@ -155,45 +156,76 @@ def test_nagios(bs, configure, new_server):
 
 # --- check --sql --------------------------------------------------------------------------------------
 
-def test_the_statements_make_roles_that_can_do_both(bs, new_server, store, work):
-    """As printed, run by psql; then one role dumps and one copies, and neither may more."""
-    server = new_server()
-    server.sql("CREATE DATABASE webscada")
-    plant.fill(server, "webscada", step=100)
-    # What a least-privileged role cannot read is another test's subject.
-    server.sql("SELECT lo_unlink(content) FROM documents; DELETE FROM documents", "webscada")
-    sql = bs.ok("check", server.url("webscada"), "--sql").out
+def run_script(server, sql, work, database="postgres"):
+    """By psql, as a person would, with a password typed where it asks for one."""
     script = os.path.join(work, "setup.sql")
     with open(script, "w", encoding="utf-8") as file:
         file.write(sql)
-        if server.major < 14:
-            file.write("GRANT USAGE ON SCHEMA public TO blackstart_dump;"
-                       "GRANT SELECT ON ALL TABLES IN SCHEMA public TO blackstart_dump;"
-                       "GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO blackstart_dump;")
     os.chmod(script, 0o644)
     server.tool(client(server, "psql"), "-X", "-v", "ON_ERROR_STOP=1", "-h", server.root, "-p",
-                str(server.port), "-U", "postgres", "-d", "webscada", "-f", script,
-                input=f"{ADMIN_PASSWORD}\n" * 4, start_new_session=True)
-    assert server.value("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'blackstart%' "
-                        "AND NOT rolsuper AND rolcanlogin") == 2
-    password = make_password_file(os.path.join(work, "pw"), ADMIN_PASSWORD)
-    for kind, role in (("dump", "blackstart_dump"), ("base", "blackstart_base")):
-        bs.run("backup", server.url("webscada", role), "--kind", kind, "--store", store,
-               "--password-file", password, expect=(0, 3))
-        items = bs.json("check", server.url("webscada", role), "--password-file", password,
-                        expect=(0, 1, 3))["checks"]
-        assert not those(items, "reads_all" if kind == "dump" else "base_backup", ("failed",))
-    assert len(store.backups()) == 2
-    assert store.backups("dump")[0].tables() == plant.counts(server, "webscada")
+                str(server.port), "-U", "postgres", "-d", database, "-f", script,
+                input=f"{ADMIN_PASSWORD}\n" * 2, start_new_session=True)
+
+
+def test_the_statements_make_a_role_that_can_all_of_it(bs, new_server, store, work, password_file):
+    """As printed, run by psql: then the role checks clean, dumps and copies, and changes nothing."""
+    server = new_server(start=False)
+    outside = os.path.join(work, "etc")
+    os.mkdir(outside, 0o755)
+    os.rename(os.path.join(server.data, "pg_hba.conf"), os.path.join(outside, "pg_hba.conf"))
+    server.settings["hba_file"] = os.path.join(outside, "pg_hba.conf")
+    server.settings["fsync"] = "on"
+    server.start()
+    for name in ("webscada", plant.ODD_DATABASE):
+        server.sql(f"CREATE DATABASE {quoted(name)}")
+        server.sql(f"REVOKE CONNECT ON DATABASE {quoted(name)} FROM PUBLIC")
+    plant.fill(server, "webscada", step=100)
+    server.sql("CREATE TABLE rows_of_others (a int); INSERT INTO rows_of_others VALUES (1);"
+               "ALTER TABLE rows_of_others ENABLE ROW LEVEL SECURITY", "webscada")
+    for (oid,) in server.sql("SELECT oid FROM pg_largeobject_metadata", "webscada"):
+        server.sql(f"ALTER LARGE OBJECT {oid} OWNER TO {quoted(plant.ODD_ROLE)}", "webscada")
+    config = os.path.join(work, "c.yaml")
+    with open(config, "w", encoding="utf-8") as file:
+        json.dump({"site": "testwerk", "timezone": "Europe/Berlin", "state_dir": f"{work}/state",
+                   "store": {"path": str(store)},
+                   "sources": {"postgresql": {
+                       "type": "postgres", "host": "127.0.0.1", "port": server.port,
+                       "user": "blackstart", "password_file": password_file,
+                       "databases": ["webscada", plant.ODD_DATABASE]}},
+                   "jobs": {kind: {"source": "postgresql", "do": kind}
+                            for kind in ("dump", "base")}}, file)
+    sql = bs.ok("check", "postgresql", "--sql", "-c", config).out
+    run_script(server, sql, work)
+    run_script(server, sql, work)
+    assert server.sql("SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
+                      "FROM pg_roles WHERE rolname = 'blackstart'") == [
+                          (False, False, False, True, True)]
+
+    # The plant's large objects are told, with what cures it.
+    items = bs.json("check", "postgresql", "-c", config, expect=1)["checks"]
+    failed = those(items, ".", ("failed",))
+    assert [item["name"] for item in failed] == ["large_objects"], failed
+    assert "GRANT" in failed[0]["fix"] and quoted(plant.ODD_ROLE) in failed[0]["text"]
+    server.sql(f"GRANT {quoted(plant.ODD_ROLE)} TO blackstart")
+    items = bs.json("check", "postgresql", "-c", config, expect=(0, 3))["checks"]
+    # Without storing anything a base backup can be tried from 15 on.
+    tried = ("base_backup",) if server.major >= 15 else ()
+    for name in (*tried, "config_readable", "replication", "large_objects"):
+        assert [item["result"] for item in items if item["name"] == name] == ["ok"], (name, items)
+
+    # Before 14 nobody but a superuser sees the passwords of roles.
+    for kind in ("dump", "base"):
+        bs.run("run", kind, "-c", config, expect=0 if server.major >= 14 else (0, 3))
+    assert store.backup("base")
+    assert store.backup("dump").tables("webscada") == plant.counts(server, "webscada")
     store.assert_sound()
-    bs.ok("verify", "latest", "--level", "3", "--kind", "dump", "--store", store)
-    # Neither can do what it need not: write, or for the one that copies, read by SQL.
-    for role, statement in (("blackstart_dump", "DELETE FROM users"),
-                            ("blackstart_base", "SELECT * FROM users")):
-        conn = server.connect("webscada", role, ADMIN_PASSWORD)
-        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            conn.cursor().execute(statement)
-        conn.close()
+    # It reads and changes nothing.
+    with contextlib.closing(server.connect("webscada", "blackstart", ADMIN_PASSWORD)) as conn:
+        conn.autocommit = True
+        for statement in ("DELETE FROM users", "CREATE DATABASE x", "ALTER SYSTEM SET fsync = off",
+                          "CREATE ROLE x", "TRUNCATE rows_of_others"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                conn.cursor().execute(statement)
 
 
 def client(server, name):

@@ -64,17 +64,23 @@ report_finding(struct checking *checking, const char *database, const struct fin
 	str_done(&names);
 }
 
-/* pg_read_all_data does not cover large objects: who has some needs a superuser for dumps. */
+/* pg_read_all_data does not cover large objects: their owner does, or a grant for each. */
+static const char large_objects_sql[] =
+    "SELECT count(*), count(*) FILTER (WHERE NOT is_readable), "
+    " string_agg(DISTINCT owner, ', ') FILTER (WHERE NOT is_readable) "
+    "FROM (SELECT quote_ident(pg_get_userbyid(lomowner)) AS owner, "
+    " pg_has_role(lomowner, 'USAGE') OR EXISTS (SELECT FROM aclexplode(lomacl) a "
+    "  WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE'))) "
+    " AS is_readable FROM pg_largeobject_metadata) lo";
+
 static int
 check_large_objects(struct checking *checking, const char *database, struct err *err)
 {
 	bool is_cancelled;
 
 	SCOPED(pg_result_freep)
-	PGresult *result = check_ask(checking, "large_objects",
-	    "SELECT count(*), count(*) FILTER (WHERE NOT pg_has_role(lomowner, 'USAGE')) "
-	    "FROM pg_largeobject_metadata",
-	    &is_cancelled, err);
+	PGresult *result = check_ask(checking, "large_objects", large_objects_sql, &is_cancelled,
+	    err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
 	if (strcmp(PQgetvalue(result, 0, 0), "0") == 0)
@@ -84,10 +90,10 @@ check_large_objects(struct checking *checking, const char *database, struct err 
 		    "database '%s': %s, all readable", database, PQgetvalue(result, 0, 0));
 	else
 		check_report_add(checking->report, CHECK_FAILED, "large_objects",
-		    "Dump as a superuser, or GRANT SELECT ON LARGE OBJECT to the role.",
-		    "database '%s': %s large objects belong to others; pg_read_all_data does not cover "
-		    "them",
-		    database, PQgetvalue(result, 0, 1));
+		    "GRANT their owner TO the role, or SELECT on each ('blackstart check --sql' prints both).",
+		    "database '%s': %s large objects of %s cannot be read, so a dump fails; "
+		    "pg_read_all_data does not cover them",
+		    database, PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
 
 	return 0;
 }
