@@ -163,20 +163,47 @@ check_secret_line(const char *path, const char *line, size_t size, struct err *e
 	return 0;
 }
 
+static bool
+is_group_of_ours(gid_t group)
+{
+	int count = getgroups(0, NULL);
+	SCOPED(freep) gid_t *groups = xcalloc(count > 0 ? (size_t)count : 1, sizeof(*groups));
+
+	count = count > 0 ? getgroups(count, groups) : 0;
+	for (int i = 0; i < count; i++)
+		if (groups[i] == group)
+			return true;
+
+	return group == getegid();
+}
+
+/*
+ * A group may read it when we are in that group: Kubernetes mounts a secret for an fsGroup as
+ * root's, 0440, and there is no other way to read it than through the group.
+ */
 static int
 check_secret_mode(const char *path, int fd, struct err *err)
 {
+	const mode_t others = S_IROTH | S_IWOTH;
+	const mode_t group = S_IRGRP | S_IWGRP;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "cannot look at password file '%s'", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, ERR_REFUSED, "password file '%s' is not a file", path);
-	if ((st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+	if ((st.st_mode & others) != 0) {
 		(void)err_set(err, ERR_REFUSED,
 		    "password file '%s' is open to every user (mode %04o)", path,
 		    (unsigned)(st.st_mode & 07777));
-		return err_hint(err, "Type: chmod o-rwx %s", path);
+		return err_hint(err,
+		    "Type: chmod go-rwx %s (a secret of Kubernetes: defaultMode: 0400)", path);
+	}
+	if ((st.st_mode & group) != 0 && !is_group_of_ours(st.st_gid)) {
+		(void)err_set(err, ERR_REFUSED,
+		    "password file '%s' is open to group %u, which blackstart is not in (mode %04o)",
+		    path, (unsigned)st.st_gid, (unsigned)(st.st_mode & 07777));
+		return err_hint(err, "Type: chmod g-rwx %s", path);
 	}
 
 	return 0;

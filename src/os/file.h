@@ -25,7 +25,8 @@ int file_write_all(const char *path, const void *data, size_t size, mode_t mode,
 
 /*
  * Read a password file: its first line without the newline.  Refused (ERR_REFUSED, with the
- * chmod to type) when others may read it, and when it is empty.
+ * chmod to type) when others may read or write it, when a group may that this process is not
+ * in, and when it is empty.
  */
 struct secret *file_read_secret(const char *path, struct err *err) MUST_CHECK;
 

@@ -140,7 +140,7 @@ look_at_config(struct findings *findings, const char *path)
 		secret = file_read_secret(secret_path, &secret_err);
 		find(findings, "password file", secret == NULL,
 		    secret == NULL ? xasprintf("source '%s': %s", source->name, secret_err.msg)
-				   : xasprintf("source '%s': '%s' can be read by nobody else",
+				   : xasprintf("source '%s': '%s' can be read, not by every user",
 					 source->name, secret_path));
 	}
 }

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,12 +158,50 @@ test_secret(void **state)
 	write_file(path, "x\n", 0604);
 	assert_null(file_read_secret(path, &err));
 	assert_int_equal(err.kind, ERR_REFUSED);
-	assert_non_null(strstr(err.hint, "chmod o-rwx"));
+	assert_non_null(strstr(err.hint, "chmod go-rwx"));
 
 	write_file(path, "\nx", 0600);
 	assert_null(file_read_secret(path, &err));
 	assert_int_equal(err.kind, ERR_REFUSED);
 	assert_non_null(strstr(err.msg, "empty"));
+}
+
+/* As Kubernetes mounts a secret: read through a group that we are in, and through no other. */
+static void
+test_secret_of_a_group(void **state)
+{
+	SCOPED(freep) char *path = in_room(state, "password");
+	const gid_t second = 54321;
+	gid_t before[64];
+	int count = getgroups(64, before);
+	const mode_t open_modes[] = { 0640, 0440, 0460, 0620 };
+	struct err err = ERR_INIT;
+
+	write_file(path, "x\n", 0640);
+	assert_int_equal(chown(path, (uid_t)-1, getegid()), 0);
+	secret_free(file_read_secret(path, &err));
+	assert_int_equal(err.kind, ERR_NONE);
+	if (geteuid() != 0)
+		skip();
+
+	assert_true(count >= 0);
+	assert_int_equal(chown(path, (uid_t)-1, second), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(open_modes); i++) {
+		err_clear(&err);
+		assert_int_equal(chmod(path, open_modes[i]), 0);
+		assert_null(file_read_secret(path, &err));
+		assert_int_equal(err.kind, ERR_REFUSED);
+		assert_non_null(strstr(err.hint, "chmod g-rwx"));
+	}
+	assert_int_equal(setgroups(1, &second), 0);
+	err_clear(&err);
+	assert_int_equal(chmod(path, 0440), 0);
+	secret_free(file_read_secret(path, &err));
+	assert_int_equal(err.kind, ERR_NONE);
+	assert_int_equal(setgroups((size_t)count, before), 0);
+	assert_int_equal(chmod(path, 0600), 0);
+	secret_free(file_read_secret(path, &err));
+	assert_int_equal(err.kind, ERR_NONE);
 }
 
 static void
@@ -287,6 +326,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_read_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_write_too_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_secret, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_secret_of_a_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_secret_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_listing, setup, teardown),
