@@ -86,6 +86,32 @@ static const char *const migrations[] = {
 	"CREATE INDEX backup_by_consistent_at ON backup (consistent_at);"
 	"CREATE INDEX backup_by_job ON backup (job, consistent_at);"
 	"CREATE INDEX backup_by_source ON backup (source, consistent_at);",
+
+	/* Pieces of continuous streams; read in the order of their key, a million at a time. */
+	"CREATE TABLE piece ("
+	"  source TEXT NOT NULL,"
+	"  branch INTEGER NOT NULL,"
+	"  number INTEGER NOT NULL,"
+	"  state INTEGER NOT NULL,"
+	"  is_stored_plain INTEGER NOT NULL,"
+	"  stored_bytes INTEGER NOT NULL,"
+	"  modified INTEGER NOT NULL,"
+	"  end_position INTEGER NOT NULL,"
+	"  commits INTEGER NOT NULL,"
+	"  first_time INTEGER NOT NULL,"
+	"  last_time INTEGER NOT NULL,"
+	"  message TEXT,"
+	"  PRIMARY KEY (source, branch, number)"
+	") WITHOUT ROWID;"
+	"CREATE TABLE mark ("
+	"  source TEXT NOT NULL,"
+	"  branch INTEGER NOT NULL,"
+	"  number INTEGER NOT NULL,"
+	"  position INTEGER NOT NULL,"
+	"  time INTEGER NOT NULL,"
+	"  name TEXT NOT NULL,"
+	"  PRIMARY KEY (source, branch, number, position)"
+	") WITHOUT ROWID;",
 };
 
 /* Make the file ourselves: SQLite would give it a mode by the umask, and its log copies that. */
@@ -123,15 +149,18 @@ query_number(struct catalog *catalog, const char *sql, int64_t *ret_value, struc
 	return 0;
 }
 
-/* A database that is not empty must carry our mark. */
+/*
+ * A database that is not empty must carry our mark.  The mark is read last: it comes in one
+ * transaction with the first table, which another process may be committing just now.
+ */
 static int
 check_owner(struct catalog *catalog, struct err *err)
 {
 	int64_t application_id;
 	int64_t tables;
 
-	if (query_number(catalog, "PRAGMA application_id", &application_id, err) < 0 ||
-	    query_number(catalog, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
+	if (query_number(catalog, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0 ||
+	    query_number(catalog, "PRAGMA application_id", &application_id, err) < 0)
 		return -1;
 	if (application_id == APPLICATION_ID || (application_id == 0 && tables == 0))
 		return 0;

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "catalog/catalog.h"
 #include "engine/engine.h"
+#include "engine/sync_internal.h"
 #include "repo/manifest.h"
 #include "repo/names.h"
 #include "repo/record.h"
@@ -453,7 +454,7 @@ sync_catalog(struct engine *engine, bool is_full, struct sync_result *ret_result
 	SCOPED(sync_done) struct sync sync = { .engine = engine };
 	const struct backup_filter all = { .limit = 0 };
 
-	if (store_list(engine->store, "", &sync.listing, err) < 0)
+	if (sync_list(engine, &sync.listing, err) < 0)
 		return -1;
 	if (is_full && catalog_backup_clear(engine->catalog, err) < 0)
 		return -1;

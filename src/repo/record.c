@@ -1,5 +1,6 @@
 #include "repo/record.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,4 +296,38 @@ source_record_identity(const char *object_name)
 	const char *slash = rest != NULL ? strchr(rest, '/') : NULL;
 
 	return slash != NULL ? name_decode(slash + 1, &ignored) : NULL;
+}
+
+char *
+event_name(const struct stream_event *event)
+{
+	SCOPED(freep) char *source = name_encode(event->source);
+	SCOPED(freep) char *kind = name_encode(event->kind);
+	char stamp[CLOCK_TEXT_SIZE];
+
+	(void)clock_format_compact(event->at, stamp);
+
+	/* "2025-11-25T020000Z" with the microseconds before its 'Z': two may happen in a second. */
+	return xasprintf(RECORD_EVENT_PREFIX "/%s/%.17s.%06dZ-%s.json", source, stamp,
+	    (int)(event->at.us % US_PER_S), kind);
+}
+
+char *
+event_format(const struct stream_event *event)
+{
+	json_t *root = json_object();
+	SCOPED(freep) char *from = xasprintf("%" PRIu64, event->from_position);
+	SCOPED(freep) char *to = xasprintf("%" PRIu64, event->to_position);
+
+	(void)json_object_set_new(root, "format", json_integer(1));
+	(void)json_object_set_new(root, "source", text_json(event->source));
+	(void)json_object_set_new(root, "kind", text_json(event->kind));
+	set_time(root, "at", event->at);
+	(void)json_object_set_new(root, "branch", json_integer((json_int_t)event->branch));
+	(void)json_object_set_new(root, "from_position", json_string(from));
+	if (event->to_position != 0)
+		(void)json_object_set_new(root, "to_position", json_string(to));
+	(void)json_object_set_new(root, "text", text_json(event->text));
+
+	return dump_and_free(root);
 }

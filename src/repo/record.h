@@ -8,6 +8,7 @@
  *   .blackstart/pin/<backup-id>.json
  *   .blackstart/prune/<backup-id>.json                           gone when the removal is done
  *   .blackstart/source/<source>/<identity>.json
+ *   .blackstart/event/<source>/2025-11-25T020000.123456Z-gap.json
  * Ids in names are percent-encoded (name_encode).
  */
 #ifndef REPO_RECORD_H
@@ -15,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/clock.h"
 #include "base/scope.h"
@@ -27,6 +29,7 @@ struct json_t;
 #define RECORD_PIN_PREFIX ".blackstart/pin"
 #define RECORD_PRUNE_PREFIX ".blackstart/prune"
 #define RECORD_SOURCE_PREFIX ".blackstart/source"
+#define RECORD_EVENT_PREFIX ".blackstart/event"
 
 enum { RECORD_MAX_BYTES = 16 * 1024 * 1024 };
 
@@ -77,5 +80,18 @@ char *source_record_format(const char *source, const char *identity, const char 
     struct wall_time at) MUST_CHECK;
 /* The identity in such a name, yours, or NULL. */
 char *source_record_identity(const char *object_name) MUST_CHECK;
+
+/* Something that happened to a continuous stream and must not be forgotten.  All loans. */
+struct stream_event {
+	const char *source;
+	const char *kind; /* "gap", "diverged" */
+	struct wall_time at;
+	uint32_t branch;
+	uint64_t from_position;
+	uint64_t to_position; /* 0: not known */
+	const char *text;
+};
+char *event_name(const struct stream_event *event) MUST_CHECK;
+char *event_format(const struct stream_event *event) MUST_CHECK;
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/mem.h"
+
 void
 archive_listing_done(struct archive_listing *listing)
 {
@@ -57,9 +59,45 @@ archive_remove(struct archive *archive, const char *name, struct err *err)
 }
 
 int
+archive_scan(struct archive *archive, struct archive_visitor *visitor, struct err *err)
+{
+	return archive->ops->scan(archive, visitor, err);
+}
+
+struct lister {
+	struct archive_visitor base;
+	struct archive_listing listing;
+};
+
+static int
+add_to_listing(struct archive_visitor *visitor, const char *name, struct err *err)
+{
+	struct lister *lister = (struct lister *)visitor;
+
+	(void)err;
+	vec_add(&lister->listing.entries)->name = xstrdup(name);
+
+	return 0;
+}
+
+int
 archive_list(struct archive *archive, struct archive_listing *ret_listing, struct err *err)
 {
-	return archive->ops->list(archive, ret_listing, err);
+	struct lister lister = { .base = { .visit = add_to_listing } };
+
+	if (archive_scan(archive, &lister.base, err) < 0) {
+		archive_listing_done(&lister.listing);
+		return -1;
+	}
+	*ret_listing = lister.listing;
+
+	return 0;
+}
+
+int
+archive_stat(struct archive *archive, struct archive_entry *entry, struct err *err)
+{
+	return archive->ops->stat(archive, entry, err);
 }
 
 int
@@ -73,6 +111,12 @@ int
 archive_index_remove(struct archive *archive, uint32_t branch, uint64_t number, struct err *err)
 {
 	return archive->ops->index_remove(archive, branch, number, err);
+}
+
+int
+archive_index_clear(struct archive *archive, struct err *err)
+{
+	return archive->ops->index_clear(archive, err);
 }
 
 int

@@ -23,16 +23,24 @@ struct err;
 struct sink;
 struct str;
 
-/* A file of the archive's folder, temporary ones left out. */
+/*
+ * A file of the archive's folder, temporary ones left out.  A listing gives the names alone: to
+ * look at each of a million files takes seconds.  archive_stat fills in the rest.
+ */
 struct archive_entry {
-	char *name; /* in the folder: "00000001000000000000000F.zst" */
-	uint64_t bytes;
-	struct wall_time modified;
+	char *name;                /* in the folder: "00000001000000000000000F.zst" */
+	uint64_t bytes;            /* 0 in a listing */
+	struct wall_time modified; /* 0 in a listing */
 };
 struct archive_listing {
 	VEC(struct archive_entry) entries; /* in no order */
 };
 void archive_listing_done(struct archive_listing *listing);
+
+/* For archive_scan; 0: go on, 1: enough, -1: failed.  The name is a loan. */
+struct archive_visitor {
+	int (*visit)(struct archive_visitor *visitor, const char *name, struct err *err);
+};
 
 enum piece_state {
 	PIECE_FOUND,   /* it is there; nothing was looked at but its note */
@@ -63,6 +71,7 @@ void pieces_done(struct pieces *pieces);
 /* A named place in the stream (a restore point). */
 struct archive_mark {
 	uint32_t branch;
+	uint64_t number; /* of the piece it lies in: they go together */
 	uint64_t position;
 	struct wall_time time;
 	char *name;
@@ -106,12 +115,14 @@ struct archive_ops {
 	struct sink *(*put)(struct archive *archive, const char *name, struct err *err);
 	struct blob *(*get)(struct archive *archive, const char *name, struct err *err);
 	int (*remove)(struct archive *archive, const char *name, struct err *err);
-	int (*list)(struct archive *archive, struct archive_listing *ret_listing, struct err *err);
+	int (*scan)(struct archive *archive, struct archive_visitor *visitor, struct err *err);
+	int (*stat)(struct archive *archive, struct archive_entry *entry, struct err *err);
 
 	int (*index_put)(struct archive *archive, const struct piece *pieces, size_t count,
 	    const struct archive_mark *marks, size_t marks_count, struct err *err);
 	int (*index_remove)(struct archive *archive, uint32_t branch, uint64_t number,
 	    struct err *err);
+	int (*index_clear)(struct archive *archive, struct err *err);
 	int (*index_list)(struct archive *archive, uint32_t branch, uint64_t first, uint64_t last,
 	    struct pieces *ret_pieces, struct err *err);
 	int (*index_spans)(struct archive *archive, struct archive_spans *ret_spans,
@@ -135,15 +146,24 @@ struct archive {
 struct sink *archive_put(struct archive *archive, const char *name, struct err *err) MUST_CHECK;
 struct blob *archive_get(struct archive *archive, const char *name, struct err *err) MUST_CHECK;
 int archive_remove(struct archive *archive, const char *name, struct err *err) MUST_CHECK;
-/* 1,000,000 files take less than a second. */
+/* Names alone: 1,000,000 files take less than a second.  archive_scan keeps none of them. */
 int archive_list(struct archive *archive, struct archive_listing *ret_listing, struct err *err)
     MUST_CHECK;
+int archive_scan(struct archive *archive, struct archive_visitor *visitor, struct err *err)
+    MUST_CHECK;
+/* Fill in bytes and modified of the file with this name; ERR_NOT_FOUND. */
+int archive_stat(struct archive *archive, struct archive_entry *entry, struct err *err) MUST_CHECK;
 
-/* The index.  index_put inserts or replaces, all in one transaction; marks are added. */
+/*
+ * The index.  index_put inserts or replaces, all in one transaction, so many at once are cheap; a
+ * piece that is replaced or removed loses the marks it had, then `marks` are added.
+ */
 int archive_index_put(struct archive *archive, const struct piece *pieces, size_t count,
     const struct archive_mark *marks, size_t marks_count, struct err *err) MUST_CHECK;
 int archive_index_remove(struct archive *archive, uint32_t branch, uint64_t number, struct err *err)
     MUST_CHECK;
+/* Forget all of it. */
+int archive_index_clear(struct archive *archive, struct err *err) MUST_CHECK;
 /* Pieces of one branch from `first` to `last`, both included. */
 int archive_index_list(struct archive *archive, uint32_t branch, uint64_t first, uint64_t last,
     struct pieces *ret_pieces, struct err *err) MUST_CHECK;

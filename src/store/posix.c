@@ -80,6 +80,12 @@ make_folders(const struct posix_store *store, const char *folder, struct err *er
 	return 0;
 }
 
+static int
+posix_make_folders(struct store *store, const char *folder, struct err *err)
+{
+	return make_folders((const struct posix_store *)store, folder, err);
+}
+
 static struct sink *
 put_once(const struct posix_store *store, const char *name, const char *run_id, struct err *err)
 {
@@ -291,6 +297,41 @@ posix_list(struct store *store, const char *prefix, struct store_listing *ret_li
 	return 0;
 }
 
+/* 0: go on, 1: the visitor has seen enough, -1: failed. */
+static int
+scan_entry(DIR *dir, const struct dirent *entry, struct store_visitor *visitor, struct err *err)
+{
+	unsigned char type = posix_entry_type(dirfd(dir), entry);
+	const struct store_entry seen = { .name = entry->d_name, .is_folder = type == DT_DIR };
+
+	if ((type != DT_DIR && type != DT_REG) || posix_is_foreign(entry->d_name) ||
+	    str_starts_with(entry->d_name, ".tmp-"))
+		return 0;
+
+	return visitor->visit(visitor, &seen, err);
+}
+
+static int
+posix_scan(struct store *store, const char *folder, struct store_visitor *visitor, struct err *err)
+{
+	/* Through ".", because the root itself may be a symbolic link. */
+	SCOPED(freep) char *path = path_of(store, folder[0] != '\0' ? folder : ".");
+	SCOPED(posix_close_folder) DIR *dir = NULL;
+	const struct dirent *entry;
+	bool is_gone = false;
+	int got = 0;
+
+	dir = posix_open_folder(AT_FDCWD, path, path, &is_gone, err);
+	if (dir == NULL)
+		return is_gone ? 0 : -1;
+	while (got == 0 && (errno = 0, entry = readdir(dir)) != NULL)
+		got = scan_entry(dir, entry, visitor, err);
+	if (got != 0)
+		return got < 0 ? -1 : 0;
+
+	return errno == 0 ? 0 : err_sys(err, "cannot read folder '%s'", path);
+}
+
 /* ---- remove ---- */
 
 /* Remove the folders that the removal of an object has left empty, innermost first. */
@@ -365,6 +406,8 @@ const struct store_ops posix_ops = {
 	.put = posix_put,
 	.get = posix_get,
 	.list = posix_list,
+	.scan = posix_scan,
+	.make_folder = posix_make_folders,
 	.stat = posix_stat,
 	.remove = posix_remove,
 	.space = posix_space,

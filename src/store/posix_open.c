@@ -204,10 +204,13 @@ posix_store_open(const struct posix_store_options *options, struct err *err)
 	store->gid = -1;
 	store->folder_mode = options->group != NULL ? 0750 : 0700;
 	store->file_mode = options->group != NULL ? 0640 : 0600;
+	base->is_read_only = options->is_read_only;
+	base->file_mode = store->file_mode;
 	if (find_group(options->group, &store->gid, err) < 0 ||
 	    check_folder(store, options, err) < 0 || check_writable(options, err) < 0 ||
 	    load_info(store, options, &info, err) < 0)
 		return NULL;
+	base->file_gid = store->gid;
 	base->id = TAKE(info.id);
 	base->site = TAKE(info.site);
 	if (check_site(store, options->site, err) < 0)

@@ -159,6 +159,21 @@ store_list(struct store *store, const char *prefix, struct store_listing *ret_li
 	return store->ops->list(store, prefix, ret_listing, err);
 }
 
+int
+store_scan(struct store *store, const char *folder, struct store_visitor *visitor, struct err *err)
+{
+	if (folder[0] != '\0' && check_name(folder, err) < 0)
+		return -1;
+
+	return store->ops->scan(store, folder, visitor, err);
+}
+
+int
+store_make_folder(struct store *store, const char *folder, struct err *err)
+{
+	return check_name(folder, err) == 0 ? store->ops->make_folder(store, folder, err) : -1;
+}
+
 void
 store_listing_done(struct store_listing *listing)
 {

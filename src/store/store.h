@@ -28,6 +28,17 @@ struct store_listing {
 	VEC(struct store_object) objects; /* sorted by name */
 };
 
+/* An entry of a folder; name is without the folder's, a loan until the visit ends. */
+struct store_entry {
+	const char *name;
+	bool is_folder;
+};
+/* 0: go on, 1: enough, -1: failed. */
+struct store_visitor {
+	int (*visit)(struct store_visitor *visitor, const struct store_entry *entry,
+	    struct err *err);
+};
+
 struct store_space {
 	uint64_t used_bytes;
 	uint64_t capacity_bytes; /* 0: without limit */
@@ -41,6 +52,9 @@ struct store_ops {
 	struct blob *(*get)(struct store *store, const char *name, struct err *err);
 	int (*list)(struct store *store, const char *prefix, struct store_listing *ret_listing,
 	    struct err *err);
+	int (*scan)(struct store *store, const char *folder, struct store_visitor *visitor,
+	    struct err *err);
+	int (*make_folder)(struct store *store, const char *folder, struct err *err);
 	int (*stat)(struct store *store, const char *name, struct store_object *ret_object,
 	    struct err *err);
 	int (*remove)(struct store *store, const char *name, struct err *err);
@@ -56,6 +70,9 @@ struct store {
 	char *id;       /* from .blackstart/store.json */
 	char *site;     /* the site it belongs to, "" when none has claimed it */
 	bool is_bare;   /* a folder of somebody's files, without a store.json: for reading only */
+	bool is_read_only;  /* opened for reading: nothing is made in it */
+	unsigned file_mode; /* of files in it, for those that are not written by store_put */
+	int file_gid;       /* group of its files, -1: none */
 };
 
 /* A sink for a new object; durable when its finish returns 0.  ERR_EXISTS if the name is taken. */
@@ -80,6 +97,17 @@ int store_get_text(struct store *store, const char *name, size_t max_bytes, stru
 int store_list(struct store *store, const char *prefix, struct store_listing *ret_listing,
     struct err *err) MUST_CHECK;
 void store_listing_done(struct store_listing *listing);
+
+/*
+ * Visit what lies in one folder ("" is the root), not what is below its folders: no sorting, no
+ * look at each file, so that a million files take half a second.  Temporary ones are left out; a
+ * missing folder is empty.
+ */
+int store_scan(struct store *store, const char *folder, struct store_visitor *visitor,
+    struct err *err) MUST_CHECK;
+
+/* Make a folder and those above it, durably; one that is there is ok. */
+int store_make_folder(struct store *store, const char *folder, struct err *err) MUST_CHECK;
 
 bool store_has(struct store *store, const char *name);
 int store_stat(struct store *store, const char *name, struct store_object *ret_object,

@@ -37,11 +37,16 @@ struct meter_options {
 /* Counts, limits the rate (token bucket, 100 ms of burst) and stops when a stop is asked for. */
 struct sink *meter_sink_new(struct sink *next, const struct meter_options *options) MUST_CHECK;
 
+struct str;
 struct zstd_options {
-	int level;        /* 1..19 */
-	unsigned workers; /* threads that compress frames; 0: in the caller's thread */
+	int level;              /* 1..19 */
+	unsigned workers;       /* threads that compress frames; 0: in the caller's thread */
+	const struct str *note; /* a loan, read when the sink is finished; NULL or empty: none */
 };
-/* Independent frames of ZSTD_FRAME_BYTES input, then the seek table. */
+/*
+ * Independent frames of ZSTD_FRAME_BYTES input, then the note (stream/blob_note.h), then the seek
+ * table.  A note of more than BLOB_NOTE_MAX_BYTES is ERR_LIMIT.
+ */
 #define ZSTD_FRAME_BYTES (4u * 1024 * 1024)
 struct sink *zstd_sink_new(struct sink *next, const struct zstd_options *options, struct err *err)
     MUST_CHECK;

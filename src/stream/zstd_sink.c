@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "stream/blob_note.h"
 #include "stream/links.h"
 #include "stream/pool_internal.h"
 #include "stream/seek_table.h"
@@ -35,6 +36,7 @@ struct zstd_sink {
 	ZSTD_CCtx **contexts; /* one for each worker */
 	unsigned contexts_count;
 	size_t out_max;
+	const struct str *note;  /* NULL: none */
 	struct seek_table table; /* written by the drainer until the pool has settled */
 };
 
@@ -131,6 +133,22 @@ submit_last(struct zstd_sink *zstd, struct err *err)
 }
 
 static int
+write_note(struct zstd_sink *zstd, struct err *err)
+{
+	SCOPED(str_done) struct str frame = STR_INIT_MAX(BLOB_NOTE_MAX_BYTES + 64);
+
+	if (zstd->note == NULL || zstd->note->size == 0)
+		return 0;
+	if (zstd->note->size > BLOB_NOTE_MAX_BYTES ||
+	    zstd->table.frames.count == SEEK_TABLE_MAX_FRAMES)
+		return err_set(err, ERR_LIMIT, "the note does not fit into a compressed file");
+	blob_note_format(str_text(zstd->note), zstd->note->size, &frame);
+	seek_table_add(&zstd->table, (uint32_t)frame.size, 0);
+
+	return sink_write(zstd->base.next, str_text(&frame), frame.size, err);
+}
+
+static int
 write_table(struct zstd_sink *zstd, struct err *err)
 {
 	SCOPED(str_done) struct str text = STR_INIT_MAX((size_t)SEEK_TABLE_MAX_FRAMES * 8 + 64);
@@ -149,7 +167,7 @@ zstd_finish(struct sink *sink, struct err *err)
 		return -1;
 	if (zstd->pool != NULL && pool_settle(zstd->pool, err) < 0)
 		return -1;
-	if (write_table(zstd, err) < 0)
+	if (write_note(zstd, err) < 0 || write_table(zstd, err) < 0)
 		return -1;
 
 	return sink_finish(sink->next, err);
@@ -244,6 +262,7 @@ zstd_sink_new(struct sink *next, const struct zstd_options *options, struct err 
 
 	zstd->base.ops = &zstd_ops;
 	zstd->base.next = next;
+	zstd->note = options->note;
 	if (zstd_prepare(zstd, options, err) < 0 || start_pool(zstd, options->workers, err) < 0) {
 		sink_free(&zstd->base);
 		return NULL;

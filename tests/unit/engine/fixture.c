@@ -114,6 +114,24 @@ faulty_list(struct store *store, const char *prefix, struct store_listing *ret_l
 }
 
 static int
+faulty_scan(struct store *store, const char *folder, struct store_visitor *visitor, struct err *err)
+{
+	if (count_call(faulty_of(store), err) < 0)
+		return -1;
+
+	return store_scan(faulty_of(store)->real, folder, visitor, err);
+}
+
+static int
+faulty_make_folder(struct store *store, const char *folder, struct err *err)
+{
+	if (count_call(faulty_of(store), err) < 0)
+		return -1;
+
+	return store_make_folder(faulty_of(store)->real, folder, err);
+}
+
+static int
 faulty_stat(struct store *store, const char *name, struct store_object *ret_object, struct err *err)
 {
 	return store_stat(faulty_of(store)->real, name, ret_object, err);
@@ -161,6 +179,8 @@ static const struct store_ops faulty_ops = {
 	.put = faulty_put,
 	.get = faulty_get,
 	.list = faulty_list,
+	.scan = faulty_scan,
+	.make_folder = faulty_make_folder,
 	.stat = faulty_stat,
 	.remove = faulty_remove,
 	.space = faulty_space,
@@ -178,6 +198,8 @@ faulty_new(struct store *real)
 	faulty->base.location = xstrdup(real->location);
 	faulty->base.id = xstrdup(real->id);
 	faulty->base.site = xstrdup(real->site);
+	faulty->base.file_mode = real->file_mode;
+	faulty->base.file_gid = real->file_gid;
 	faulty->real = real;
 
 	return &faulty->base;
@@ -258,8 +280,11 @@ static const struct backup_kind fake_kinds[] = {
 	{ .name = "base", .layout = { .subfolder = "base" }, .default_level = 1 },
 };
 
+static const struct stream_kind fake_stream = { .name = "wal", .folder = "wal" };
+
 static const struct source_ops fake_ops = {
 	.type = "fake",
+	.stream = &fake_stream,
 	.kinds = fake_kinds,
 	.kinds_count = ARRAY_SIZE(fake_kinds),
 	.identify = fake_identify,

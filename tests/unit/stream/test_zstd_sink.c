@@ -11,10 +11,13 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "fixture.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/stop.h"
+#include "stream/blob_note.h"
+#include "stream/expand.h"
 #include "stream/links.h"
 #include "stream/seek_table.h"
 
@@ -133,6 +136,78 @@ test_sizes(void **state)
 			check_with_program(probe, data, sizes[i]);
 		}
 	}
+}
+
+static void
+expect_expanded(const struct probe *stored, const uint8_t *data, size_t size, unsigned workers)
+{
+	const struct expand_options options = { .is_zstd = true, .workers = workers };
+	struct memory_blob blob;
+	struct probe *plain = probe_new();
+	SCOPED(sink_freep) struct sink *to = &plain->base;
+	struct err err = ERR_INIT;
+
+	memory_blob_init(&blob, stored->data, stored->size);
+	if (expand(&blob.base, &options, to, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(plain->size, size);
+	assert_memory_equal(plain->data, data, size);
+}
+
+/* A note is read back from the end, and no reader takes it for content; a bit of it is missed. */
+static void
+test_note(void **state)
+{
+	static const char text[] = "{\"what\":\"a note\"}";
+	static const size_t sizes[] = { 0, 77, 2 * ZSTD_FRAME_BYTES + 5 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		SCOPED(freep) uint8_t *data = fixture_text(sizes[i], i);
+		SCOPED(str_done) struct str note = STR_INIT;
+		SCOPED(str_done) struct str got = STR_INIT;
+		const struct zstd_options options = { .level = 1, .workers = 2, .note = &note };
+		struct probe *probe = probe_new();
+		struct memory_blob blob;
+		uint8_t *at;
+		struct err err = ERR_INIT;
+		SCOPED(sink_freep) struct sink *sink = zstd_sink_new(&probe->base, &options, &err);
+
+		assert_non_null(sink);
+		assert_int_equal(push(sink, data, sizes[i], 1000003, &err), 0);
+		str_add(&note, text); /* what is to be said is known at the end only */
+		assert_int_equal(sink_finish(sink, &err), 0);
+		memory_blob_init(&blob, probe->data, probe->size);
+		assert_int_equal(blob_note_read(&blob.base, 100, &got, &err), 0);
+		assert_string_equal(str_text(&got), text);
+		check_with_program(probe, data, sizes[i]);
+		expect_expanded(probe, data, sizes[i], 0);
+		expect_expanded(probe, data, sizes[i], 2);
+
+		assert_int_equal(blob_note_read(&blob.base, 5, &got, &err), -1);
+		assert_int_equal(err.kind, ERR_LIMIT);
+		at = memmem(probe->data, probe->size, "a note", 6);
+		assert_non_null(at);
+		*at ^= 1;
+		assert_int_equal(blob_note_read(&blob.base, 100, &got, &err), -1);
+		assert_int_equal(err.kind, ERR_DATA);
+	}
+}
+
+static void
+test_no_note(void **state)
+{
+	SCOPED(str_done) struct str got = STR_INIT;
+	struct probe *probe = probe_new();
+	SCOPED(sink_freep) struct sink *sink = make(probe, 0);
+	struct memory_blob blob;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(sink_finish(sink, &err), 0);
+	memory_blob_init(&blob, probe->data, probe->size);
+	assert_int_equal(blob_note_read(&blob.base, 100, &got, &err), -1);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
 }
 
 /* What does not compress comes out larger, and whole. */
@@ -265,6 +340,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_note),
+		cmocka_unit_test(test_no_note),
 		cmocka_unit_test(test_noise),
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_failing_next),
