@@ -35,16 +35,21 @@ restore_plan(struct engine *engine, const struct restore_order *order,
 	return 0;
 }
 
-static int
-refuse_obstacles(const struct restore_plan *plan, struct err *err)
+int
+restore_refuse(const struct restore_plan *plan, struct err *err)
 {
+	size_t more = plan->obstacles.count > 0 ? plan->obstacles.count - 1 : 0;
+
 	if (plan->obstacles.count == 0)
 		return 0;
 	(void)err_set(err, ERR_REFUSED, "cannot restore: %s", plan->obstacles.items[0]);
-	if (plan->hint != NULL)
-		return err_hint(err, "%s", plan->hint);
+	if (more > 0)
+		(void)err_wrap(err, "%zu obstacles, the first", more + 1);
 
-	return -1;
+	return err_hint(err, "%s",
+	    plan->hint != NULL
+		? plan->hint
+		: "Take away what stands against it, or choose another target: restore --help");
 }
 
 static int
@@ -54,7 +59,7 @@ do_restore(struct engine *engine, const struct restore_order *order, struct rest
 	SCOPED(view_done) struct view view = { .engine = NULL };
 	SCOPED(restore_plan_done) struct restore_plan plan = { .what = NULL };
 
-	if (restore_plan(engine, order, &plan, err) < 0 || refuse_obstacles(&plan, err) < 0)
+	if (restore_plan(engine, order, &plan, err) < 0 || restore_refuse(&plan, err) < 0)
 		return -1;
 	if (view_open(engine, order->backup->manifest_name, &view, err) < 0)
 		return -1;

@@ -22,6 +22,9 @@ struct restore_order {
 int restore_plan(struct engine *engine, const struct restore_order *order,
     struct restore_plan *ret_plan, struct err *err) MUST_CHECK;
 
+/* 0 when nothing stands against the plan; else ERR_REFUSED with the first obstacle and its way out. */
+int restore_refuse(const struct restore_plan *plan, struct err *err) MUST_CHECK;
+
 /* Plan, refuse with the first obstacle (ERR_REFUSED), else do it; recorded as a run. */
 int restore_run(struct engine *engine, const struct restore_order *order,
     struct restore_report *ret_report, struct err *err) MUST_CHECK;

@@ -127,7 +127,10 @@ def test_a_server_that_is_down(bs, new_server, check, password_file):
     server = new_server()
     server.stop()
     result = bs.run("check", server.url(), "--password-file", password_file, expect=1)
-    assert "Connection refused" in result.text
+    assert "FAILED" in result.out and "Connection refused" in result.out
+    error, hint = result.err.strip().split("\n")[-2:]
+    assert re.match("error: 1 of 1 checks failed: postgresql: reachable: .*refused", error), error
+    assert hint.startswith("hint: "), hint
 
 
 def test_everything_of_a_config(bs, configure, store):

@@ -1,7 +1,8 @@
 /*
  * What the commands share.  A command prints its data on stdout, messages go to stderr through
  * base/log, and it returns its exit code, or -1 with `err` set: main prints the error and turns
- * its kind into the exit code.
+ * its kind into the exit code.  A report that says what is wrong ends so too: a code of failure
+ * without an error line does not exist (but for the plugin's codes of check --nagios).
  */
 #ifndef APP_CLI_CLI_H
 #define APP_CLI_CLI_H
@@ -20,9 +21,7 @@ struct json_t;
 
 enum exit_code {
 	EXIT_OK = 0,
-	EXIT_USAGE = 2,
 	EXIT_WARNINGS = 3,
-	EXIT_REFUSED = 5,
 };
 
 struct cli {
@@ -31,6 +30,7 @@ struct cli {
 	bool is_json;
 	bool is_quiet;
 	bool is_dry_run;
+	bool has_answered; /* its one object is on stdout, though it fails: no second one */
 	struct progress progress;
 	struct mono_time progress_line_at; /* of the last line where there is no terminal */
 	unsigned progress_tenth;

@@ -285,6 +285,35 @@ print_sql(struct cli *cli, struct err *err)
 	return EXIT_OK;
 }
 
+/* The report is told; the first of what failed is the error. */
+static int
+fail(const struct checks *checks, struct err *err)
+{
+	const struct checked *subject = NULL;
+	const struct check_item *first = NULL;
+	size_t failed = 0, count = 0;
+
+	for (size_t i = 0; i < checks->all.count; i++) {
+		const struct checked *checked = &checks->all.items[i];
+
+		for (size_t j = 0; j < checked->report.items.count; j++) {
+			const struct check_item *item = &checked->report.items.items[j];
+
+			count++;
+			failed += item->result == CHECK_FAILED;
+			if (item->result != CHECK_FAILED || first != NULL)
+				continue;
+			first = item;
+			subject = checked;
+		}
+	}
+	(void)err_set(err, ERR_PEER, "%zu of %zu checks failed%s %s: %s: %s", failed, count,
+	    failed > 1 ? ", the first:" : ":", subject->what, first->name, first->text);
+
+	return err_hint(err, "%s",
+	    first->fix != NULL ? first->fix : "'blackstart check' tells what each found.");
+}
+
 static int
 conclude(const struct checks *checks, struct err *err)
 {
@@ -298,8 +327,9 @@ conclude(const struct checks *checks, struct err *err)
 	} else {
 		print_checks(checks);
 	}
+	checks->cli->has_answered = checks->cli->is_json;
 	if (worst == CHECK_FAILED)
-		return EXIT_FAILURE;
+		return fail(checks, err);
 
 	return worst == CHECK_WARNING ? EXIT_WARNINGS : EXIT_OK;
 }

@@ -85,6 +85,7 @@ cmd_config_check(struct cli *cli, struct err *err)
 
 	if (cli->is_json) {
 		json_t *root = json_object();
+		struct err unwritten = ERR_INIT;
 
 		if (config == NULL && problems.errors_count == 0) {
 			json_decref(root);
@@ -92,11 +93,14 @@ cmd_config_check(struct cli *cli, struct err *err)
 		}
 		(void)json_object_set_new(root, "path", out_json_text(path));
 		(void)json_object_set_new(root, "problems", problems_json(&problems));
-		if (out_json(root, "blackstart.config_check/1", err) < 0)
+		if (out_json(root, "blackstart.config_check/1", &unwritten) < 0) {
+			*err = unwritten;
 			return -1;
-		return config == NULL             ? EXIT_USAGE
-		    : problems.warnings_count > 0 ? EXIT_WARNINGS
-						  : EXIT_OK;
+		}
+		cli->has_answered = true;
+		if (config == NULL)
+			return -1;
+		return problems.warnings_count > 0 ? EXIT_WARNINGS : EXIT_OK;
 	}
 	print_problems(&problems, path);
 	if (config == NULL)

@@ -163,11 +163,9 @@ show_plan(struct cli *cli, struct asked *asked, struct err *err)
 		return -1;
 	if (!cli->is_json)
 		print_plan(cli, &asked->row, &plan);
-	if (plan.obstacles.count > 0) {
-		if (plan.hint != NULL && !cli->is_json)
-			log_info("hint: %s", plan.hint);
-		return EXIT_REFUSED;
-	}
+	cli->has_answered = cli->is_json;
+	if (restore_refuse(&plan, err) < 0)
+		return -1;
 
 	return plan.warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
 }

@@ -128,7 +128,7 @@ main(int argc, char **argv)
 	if (code < 0) {
 		out_progress_end(&cli);
 		log_err(&err);
-		if (cli.is_json)
+		if (cli.is_json && !cli.has_answered)
 			print_error_json(&err);
 		code = err_kind_exit_code(err.kind);
 	}
