@@ -3,7 +3,6 @@ import json
 import os
 import pty
 import re
-import subprocess
 import time
 
 import jsonschema
@@ -245,11 +244,10 @@ def test_completion_and_manual_are_made(bs):
     found = []
     for parent, _, names in os.walk(os.path.dirname(BINARY)):
         found += [os.path.join(parent, name) for name in names
-                  if name.endswith((".bash-completion", ".bash", ".1"))]
+                  if re.fullmatch(r"blackstart(\.bash.*|\.1)", name)]
+    assert len(found) >= 2, found
     for path in found:
-        if os.path.basename(path).startswith("blackstart"):
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-            for verb in VERBS:
-                assert verb.split()[0] in text
-    subprocess.run(["true"], check=True)
+        with open(path, encoding="utf-8") as file:
+            text = file.read().replace("\\-", "-")
+        for verb in VERBS:
+            assert verb.split()[0] in text, (verb, path)

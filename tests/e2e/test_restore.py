@@ -109,7 +109,11 @@ def test_a_plan_that_cannot_be_done_is_refused(bs, dump_store, base_store, pg, t
     for verb in (("plan", "restore"), ("restore",)):
         result = bs.run(*verb, "postgresql", "--kind", "base", "--to", full, "--store",
                         base_store, expect=5)
-        assert "empty" in result.text and "hint:" in result.text, result
+        assert re.search("^error: cannot restore: .*empty", result.err, re.M), result
+        assert "hint:" in result.err, result
+    plan = bs.json("plan", "restore", "postgresql", "--kind", "base", "--to", full, "--store",
+                   base_store, expect=5)
+    assert "empty" in plan["obstacles"][0] and plan["hint"]
     assert os.listdir(full) == ["mine"]
 
 
