@@ -7,10 +7,9 @@
 #include "catalog/catalog.h"
 #include "catalog/sql_internal.h"
 
-/* In the order of bind_piece and read_piece. */
-#define PIECE_COLUMNS                                                                              \
-	"branch, number, state, is_stored_plain, stored_bytes, modified, end_position, commits,"   \
-	" first_time, last_time, message"
+/* In the order of bind_piece and read_piece; the brief ones are all that a span is made of. */
+#define BRIEF_COLUMNS "branch, number, state, stored_bytes, end_position, first_time, last_time"
+#define PIECE_COLUMNS BRIEF_COLUMNS ", is_stored_plain, modified, commits, message"
 
 /* ---- writing ---- */
 
@@ -23,13 +22,13 @@ bind_piece(sqlite3_stmt *statement, const char *source, const struct piece_row *
 	sql_bind_int(&to, piece->branch);
 	sql_bind_bytes(&to, piece->number);
 	sql_bind_int(&to, piece->state);
-	sql_bind_int(&to, piece->is_stored_plain ? 1 : 0);
 	sql_bind_bytes(&to, piece->stored_bytes);
-	sql_bind_time(&to, piece->modified);
 	sql_bind_bytes(&to, piece->end_position);
-	sql_bind_bytes(&to, piece->commits);
 	sql_bind_time(&to, piece->first_time);
 	sql_bind_time(&to, piece->last_time);
+	sql_bind_int(&to, piece->is_stored_plain ? 1 : 0);
+	sql_bind_time(&to, piece->modified);
+	sql_bind_bytes(&to, piece->commits);
 	sql_bind_text(&to, piece->message);
 }
 
@@ -167,20 +166,22 @@ borrow_text(struct sql_reader *from)
 }
 
 static void
-read_piece(sqlite3_stmt *statement, struct piece_row *piece)
+read_piece(sqlite3_stmt *statement, bool is_brief, struct piece_row *piece)
 {
 	struct sql_reader from = { .statement = statement };
 
 	piece->branch = (uint32_t)sql_read_int(&from);
 	piece->number = sql_read_bytes(&from);
 	piece->state = (int)sql_read_int(&from);
-	piece->is_stored_plain = sql_read_int(&from) != 0;
 	piece->stored_bytes = sql_read_bytes(&from);
-	piece->modified = sql_read_time(&from);
 	piece->end_position = sql_read_bytes(&from);
-	piece->commits = sql_read_bytes(&from);
 	piece->first_time = sql_read_time(&from);
 	piece->last_time = sql_read_time(&from);
+	if (is_brief)
+		return;
+	piece->is_stored_plain = sql_read_int(&from) != 0;
+	piece->modified = sql_read_time(&from);
+	piece->commits = sql_read_bytes(&from);
 	piece->message = borrow_text(&from);
 }
 
@@ -188,15 +189,13 @@ int
 catalog_piece_each(struct catalog *catalog, const char *source, const struct piece_filter *filter,
     struct piece_viewer *viewer, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
-	    filter->branch == 0
-		? "SELECT " PIECE_COLUMNS " FROM piece WHERE source = ? ORDER BY branch, number"
-		: "SELECT " PIECE_COLUMNS " FROM piece WHERE source = ? AND branch = ?"
-		  " AND number >= ? AND number <= ? ORDER BY number",
-	    err);
+	SCOPED(freep)
+	char *text = xasprintf("SELECT %s FROM piece WHERE source = ?%s ORDER BY branch, number",
+	    filter->is_brief ? BRIEF_COLUMNS : PIECE_COLUMNS,
+	    filter->branch != 0 ? " AND branch = ? AND number >= ? AND number <= ?" : "");
+	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, text, err);
 	struct sql_binder to = { .statement = statement };
-	struct piece_row piece;
+	struct piece_row piece = { .branch = 0 };
 	int got;
 
 	if (statement == NULL)
@@ -208,7 +207,7 @@ catalog_piece_each(struct catalog *catalog, const char *source, const struct pie
 		sql_bind_bytes(&to, filter->last);
 	}
 	while ((got = sql_step(catalog, statement, "read the index of pieces", err)) > 0) {
-		read_piece(statement, &piece);
+		read_piece(statement, filter->is_brief, &piece);
 		viewer->see(viewer, &piece);
 	}
 

@@ -64,6 +64,7 @@ struct piece_filter {
 	uint32_t branch; /* 0: all branches, from their first piece to their last */
 	uint64_t first;
 	uint64_t last;
+	bool is_brief; /* only state, stored_bytes, end_position and the times: twice as fast */
 };
 
 /* By branch, then number, read through the primary key, without sorting. */

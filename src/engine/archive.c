@@ -271,7 +271,7 @@ collect_span(struct piece_viewer *viewer, const struct piece_row *row)
 static int
 index_spans(struct archive *base, struct archive_spans *ret_spans, struct err *err)
 {
-	const struct piece_filter all = { .branch = 0 };
+	const struct piece_filter all = { .branch = 0, .is_brief = true };
 	struct span_collector collector = { .base = { .see = collect_span } };
 
 	if (catalog_piece_each(archive_of(base)->engine->catalog, base->label, &all,

@@ -196,6 +196,20 @@ wal_reader_segment(struct wal_reader *reader, uint32_t timeline, uint64_t segmen
 	return 0;
 }
 
+void
+wal_reader_forget(struct wal_reader *reader)
+{
+	struct wal_summary *summary = &reader->summary;
+
+	summary->records = 0;
+	summary->first_lsn = summary->last_lsn = 0;
+	summary->commits = 0;
+	summary->first_commit.us = summary->last_commit.us = summary->latest_commit.us = 0;
+	summary->restore_points = 0;
+	summary->points.count = 0;
+	summary->switches.count = 0;
+}
+
 int
 wal_reader_finish(struct wal_reader *reader, struct err *err)
 {

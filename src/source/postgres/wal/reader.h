@@ -93,6 +93,13 @@ int wal_reader_feed(struct wal_reader *reader, const void *data, size_t size, st
 int wal_reader_segment(struct wal_reader *reader, uint32_t timeline, uint64_t segment,
     struct err *err) MUST_CHECK;
 
+/*
+ * Forget the facts found so far (records, commits, restore points, switches, the first and last
+ * position), so that those of the next segments stand alone.  The checks go on: end_lsn,
+ * open_lsn, and the pages stay.
+ */
+void wal_reader_forget(struct wal_reader *reader);
+
 /* The last segment is whole.  A record may go on behind it: see open_lsn. */
 int wal_reader_finish(struct wal_reader *reader, struct err *err) MUST_CHECK;
 
