@@ -349,6 +349,19 @@ wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use 
 	return open_all(wire, args, WIRE_CREATE, &synced, err);
 }
 
+int
+wire_open_store_alone(struct wire *wire, const struct args *args, enum wire_store_use use,
+    struct err *err)
+{
+	if (open_store(wire, args, use, err) < 0)
+		return -1;
+	if (use == WIRE_READ || !wire->engine.store->is_bare)
+		return 0;
+	close_store(wire);
+
+	return open_store(wire, args, WIRE_CREATE, err);
+}
+
 /* ---- sources ------------------------------------------------------------------------------------ */
 
 static int
@@ -431,6 +444,17 @@ wire_source_for(struct wire *wire, const char *name, const char *type, struct er
 	const struct config_source *from = wire->config != NULL
 	    ? config_find_source(wire->config, name)
 	    : NULL;
+
+	if (find_open(wire, name) == NULL && from != NULL && from->is_supported &&
+	    str_equals(from->type, type))
+		return open_configured(wire, from, err);
+
+	return wire_source_offline(wire, name, type, err);
+}
+
+struct source *
+wire_source_offline(struct wire *wire, const char *name, const char *type, struct err *err)
+{
 	const struct postgres_options bare = { .label = name };
 	struct source *open = find_open(wire, name);
 
@@ -441,8 +465,6 @@ wire_source_for(struct wire *wire, const char *name, const char *type, struct er
 		    type);
 		return NULL;
 	}
-	if (from != NULL && from->is_supported && str_equals(from->type, type))
-		return open_configured(wire, from, err);
 
 	return add_source(wire, &bare, err);
 }

@@ -51,6 +51,13 @@ void wire_done(struct wire *wire);
 int wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use use,
     struct err *err) MUST_CHECK;
 
+/*
+ * The store without catalog and state folder: for commands that touch a few known files and must
+ * be quick.  A bare folder that is opened for writing becomes a store.
+ */
+int wire_open_store_alone(struct wire *wire, const struct args *args, enum wire_store_use use,
+    struct err *err) MUST_CHECK;
+
 /* A source of the config by name; ERR_USAGE with "did you mean" for an unknown one. A loan. */
 struct source *wire_source(struct wire *wire, const char *name, struct err *err) MUST_CHECK;
 
@@ -63,6 +70,10 @@ struct source *wire_source_url(struct wire *wire, const struct args *args, const
  * else one that knows no live system.  A loan.
  */
 struct source *wire_source_for(struct wire *wire, const char *name, const char *type,
+    struct err *err) MUST_CHECK;
+
+/* A driver that knows no live system, even where the configuration has one: no password is read. */
+struct source *wire_source_offline(struct wire *wire, const char *name, const char *type,
     struct err *err) MUST_CHECK;
 
 #endif

@@ -345,9 +345,30 @@ note_event(struct archive *base, const struct archive_event *event, struct err *
 			return 0;
 		if (err->kind != ERR_EXISTS)
 			return -1;
+		if (event->is_once)
+			return 0;
 	}
 
 	return -1;
+}
+
+/* ---- whose it is ---- */
+
+static int
+claim(struct archive *base, const char *identity, struct err *err)
+{
+	struct engine_archive *archive = archive_of(base);
+	SCOPED(freep) char *name = source_record_name(base->label, identity);
+	SCOPED(freep)
+	char *text = source_record_format(base->label, identity, NULL, clock_wall());
+
+	if (store_put_text(archive->engine->store, name, archive->run_id, text, err) < 0 &&
+	    err->kind != ERR_EXISTS)
+		return -1;
+	free(base->identity);
+	base->identity = xstrdup(identity);
+
+	return 0;
 }
 
 /* ---- opening ---- */
@@ -365,6 +386,7 @@ static const struct archive_ops engine_archive_ops = {
 	.index_spans = index_spans,
 	.index_marks = index_marks,
 	.note_event = note_event,
+	.claim = claim,
 };
 
 /* Of several identities that were accepted one after the other, the last one counts. */

@@ -12,6 +12,7 @@
 
 /* Atomics without locks may be used in a signal handler and from every thread. */
 static atomic_bool is_requested;
+static atomic_int asking_signal;
 static atomic_int event_fd = -1;
 
 void
@@ -33,7 +34,7 @@ on_signal(int number)
 {
 	int saved = errno;
 
-	(void)number;
+	atomic_store(&asking_signal, number);
 	stop_request();
 	errno = saved;
 }
@@ -68,6 +69,12 @@ bool
 stop_is_requested(void)
 {
 	return atomic_load(&is_requested);
+}
+
+int
+stop_signal(void)
+{
+	return atomic_load(&asking_signal);
 }
 
 int

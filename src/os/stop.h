@@ -16,6 +16,9 @@ struct err;
 void stop_install(void);
 bool stop_is_requested(void);
 
+/* The signal that asked for it, 0 when none did. */
+int stop_signal(void);
+
 /* 0, or -1 with ERR_CANCELLED when a stop was asked for. */
 int stop_check(struct err *err) MUST_CHECK;
 

@@ -144,3 +144,9 @@ archive_note_event(struct archive *archive, const struct archive_event *event, s
 {
 	return archive->ops->note_event(archive, event, err);
 }
+
+int
+archive_claim(struct archive *archive, const char *identity, struct err *err)
+{
+	return archive->ops->claim(archive, identity, err);
+}

@@ -92,6 +92,7 @@ struct archive_event {
 	uint64_t from_position;
 	uint64_t to_position; /* 0: not known */
 	const char *text;     /* one line for people */
+	bool is_once;         /* one of this kind at this time is the same, and noted already */
 };
 
 /* A run of pieces without a hole: numbers first..last of one branch, all there. */
@@ -131,6 +132,7 @@ struct archive_ops {
 	    struct archive_marks *ret_marks, struct err *err);
 	int (*note_event)(struct archive *archive, const struct archive_event *event,
 	    struct err *err);
+	int (*claim)(struct archive *archive, const char *identity, struct err *err);
 };
 
 struct archive {
@@ -173,6 +175,12 @@ int archive_index_spans(struct archive *archive, struct archive_spans *ret_spans
 /* Marks of this name, or all with NULL; by time. */
 int archive_index_marks(struct archive *archive, const char *name, struct archive_marks *ret_marks,
     struct err *err) MUST_CHECK;
+
+/*
+ * Write down that the archive is of the source with this identity, where none was known; from then
+ * on archive->identity says so.
+ */
+int archive_claim(struct archive *archive, const char *identity, struct err *err) MUST_CHECK;
 
 /* Write the event down, durably, and log it as a warning. */
 int archive_note_event(struct archive *archive, const struct archive_event *event, struct err *err)

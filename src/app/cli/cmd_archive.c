@@ -1,6 +1,171 @@
 /* archive-push, archive-get, settle: the write-ahead log on its way in and out. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/cli/args.h"
 #include "app/cli/cli.h"
 #include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "config/config.h"
+#include "engine/archive.h"
+#include "os/random.h"
+#include "repo/names.h"
+#include "source/archive.h"
+#include "source/source.h"
+
+enum {
+	TAG_DIGITS = 8,
+	PUSH_LEVEL = 1,
+	PUSH_WORKERS_MAX = 2,
+	EXIT_ABSENT = 1, /* of archive-get: what restore_command takes for the end of the archive */
+};
+
+#define DEFAULT_SOURCE "postgresql"
+
+/* ---- whose log it is ------------------------------------------------------------------------ */
+
+struct stream_source {
+	const char *name;
+	const char *type;
+};
+
+static int
+ask_for_source(struct err *err)
+{
+	(void)err_set(err, ERR_USAGE,
+	    "the configuration has several sources: which one's log is it?");
+
+	return err_hint(err, "Name it with --source NAME; 'blackstart config show' lists them.");
+}
+
+/* The one that --source names, or the only one there is. */
+static int
+choose_source(const struct cli *cli, struct stream_source *ret_source, struct err *err)
+{
+	const struct config *config = cli->wire.config;
+	const char *wanted = args_text(cli->args, "source");
+	const struct config_source *only = NULL;
+
+	*ret_source = (struct stream_source){ .name = wanted != NULL ? wanted : DEFAULT_SOURCE,
+		.type = "postgres" };
+	if (!name_is_valid_label(ret_source->name))
+		return err_set(err, ERR_USAGE, "'%.80s' cannot be the name of a source", wanted);
+	for (size_t i = 0; config != NULL && wanted == NULL && i < config->sources.count; i++) {
+		const struct config_source *source = &config->sources.items[i];
+
+		if (!str_equals(source->type, "postgres"))
+			continue;
+		if (only != NULL)
+			return ask_for_source(err);
+		only = source;
+	}
+	if (only != NULL)
+		ret_source->name = only->name;
+	if (config == NULL || config_find_source(config, ret_source->name) != NULL)
+		return 0;
+	(void)err_set(err, ERR_USAGE, "there is no source '%s' in the configuration",
+	    ret_source->name);
+
+	return err_hint(err, "'blackstart config show' lists the sources.");
+}
+
+/* What both commands work with; the archive is a loan of the engine's, ended by the caller. */
+struct work {
+	struct source *source; /* a loan */
+	struct archive *archive;
+};
+
+static void
+work_done(struct work *work)
+{
+	engine_archive_close(work->archive);
+}
+
+/* As little as is needed: no catalog, no look at the store's other files, no connection. */
+static int
+work_open(struct cli *cli, struct work *work, enum wire_store_use use, const char **ret_run_id,
+    char *tag, struct err *err)
+{
+	struct stream_source chosen;
+
+	random_hex(tag, TAG_DIGITS);
+	*ret_run_id = tag;
+	if (choose_source(cli, &chosen, err) < 0 ||
+	    wire_open_store_alone(&cli->wire, cli->args, use, err) < 0)
+		return -1;
+	work->source = wire_source_offline(&cli->wire, chosen.name, chosen.type, err);
+	if (work->source == NULL)
+		return -1;
+	work->archive = engine_archive_open(&cli->wire.engine, work->source->ops, chosen.name,
+	    *ret_run_id, err);
+
+	return work->archive != NULL ? 0 : -1;
+}
+
+/* ---- archive-push ------------------------------------------------------------------------------ */
+
+/* The setting of the source's wal job, if it has one. */
+static int
+compression_level(const struct cli *cli, const char *source)
+{
+	const struct config *config = cli->wire.config;
+
+	for (size_t i = 0; config != NULL && i < config->jobs.count; i++) {
+		const struct config_job *job = &config->jobs.items[i];
+
+		if (job->is_supported && str_equals(job->source, source) &&
+		    str_equals(job->kind, "wal"))
+			return (int)job->compression;
+	}
+
+	return PUSH_LEVEL;
+}
+
+static int
+cmd_archive_push(struct cli *cli, struct err *err)
+{
+	SCOPED(work_done) struct work work = { .archive = NULL };
+	char tag[TAG_DIGITS + 1];
+	struct push_request request = { .path = args_word(cli->args, 0) };
+	unsigned cores = cli->wire.engine.cores;
+
+	if (work_open(cli, &work, WIRE_WRITE, &request.run_id, tag, err) < 0)
+		return -1;
+	request.name = name_base(request.path);
+	request.compression_level = compression_level(cli, work.source->label);
+	request.workers = cores > PUSH_WORKERS_MAX ? PUSH_WORKERS_MAX : cores;
+	if (work.source->ops->push(work.source, work.archive, &request, err) < 0)
+		return err_wrap(err, "source '%s'", work.source->label);
+
+	return EXIT_OK;
+}
+
+/* ---- archive-get --------------------------------------------------------------------------------- */
+
+static int
+cmd_archive_get(struct cli *cli, struct err *err)
+{
+	SCOPED(work_done) struct work work = { .archive = NULL };
+	const char *name = args_word(cli->args, 0);
+	char tag[TAG_DIGITS + 1];
+	const char *run_id;
+	enum fetch_result result;
+
+	if (work_open(cli, &work, WIRE_READ, &run_id, tag, err) < 0)
+		return -1;
+	if (work.source->ops->fetch(work.source, work.archive, name, args_word(cli->args, 1),
+		&result, err) < 0)
+		return err_wrap(err, "source '%s'", work.source->label);
+	if (result == FETCH_DELIVERED)
+		return EXIT_OK;
+	log_info("%s is not in the archive of source '%s', nor anything later", name,
+	    work.source->label);
+
+	return EXIT_ABSENT;
+}
 
 static int
 cmd_not_built(struct cli *cli, struct err *err)
@@ -11,8 +176,8 @@ cmd_not_built(struct cli *cli, struct err *err)
 }
 
 const struct command_entry cmd_archive_entries[] = {
-	{ .verb = "archive-push", .run = cmd_not_built },
-	{ .verb = "archive-get", .run = cmd_not_built },
+	{ .verb = "archive-push", .run = cmd_archive_push },
+	{ .verb = "archive-get", .run = cmd_archive_get },
 	{ .verb = "settle", .run = cmd_not_built },
 	{ .verb = "window", .run = cmd_not_built },
 	{ .verb = NULL },

@@ -1,5 +1,6 @@
 /* The program: finds the command, runs it, prints its error, and gives the exit code. */
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,44 @@ run_command(struct cli *cli, struct err *err)
 	return code;
 }
 
+/*
+ * The two commands that PostgreSQL itself runs have exit codes of their own, also when they come
+ * no further than their arguments.
+ *
+ * restore_command: 1 says "there is no more" and ends recovery, so that any failure must be more
+ * than 125, which stops the server instead; and a stop by SIGTERM must look like one.
+ * archive_command: more than 125 ends the archiver without a trace in its statistics.
+ */
+enum { EXIT_GET_FAILED = 255, EXIT_PUSH_MAX = 125, EXIT_PUSH_FAILED = 1 };
+
+static bool
+is_given(int argc, char **argv, const char *verb)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], verb) == 0)
+			return true;
+	}
+
+	return false;
+}
+
+static int
+exit_code_of(int argc, char **argv, enum err_kind kind)
+{
+	int code = err_kind_exit_code(kind);
+
+	if (is_given(argc, argv, "archive-get")) {
+		/* The handler took itself away with the first one (os/stop.c). */
+		if (kind == ERR_CANCELLED && stop_signal() == SIGTERM)
+			(void)raise(SIGTERM);
+		return EXIT_GET_FAILED;
+	}
+	if (is_given(argc, argv, "archive-push") && code > EXIT_PUSH_MAX)
+		return EXIT_PUSH_FAILED;
+
+	return code;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -117,7 +156,7 @@ main(int argc, char **argv)
 	stop_install();
 	if (args_parse(argc, argv, &args, &err) < 0) {
 		log_err(&err);
-		return err_kind_exit_code(err.kind);
+		return exit_code_of(argc, argv, err.kind);
 	}
 	if (args.wants_help) {
 		help_print(&args, stdout);
@@ -130,9 +169,8 @@ main(int argc, char **argv)
 		log_err(&err);
 		if (cli.is_json && !cli.has_answered)
 			print_error_json(&err);
-		code = err_kind_exit_code(err.kind);
 	}
 	wire_done(&cli.wire);
 
-	return code;
+	return code >= 0 ? code : exit_code_of(argc, argv, err.kind);
 }

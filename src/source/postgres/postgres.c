@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "repo/manifest.h"
 #include "source/postgres/postgres_internal.h"
+#include "source/postgres/wal/fetch.h"
+#include "source/postgres/wal/push.h"
 
 enum { DEFAULT_PORT = 5432 };
 
@@ -27,6 +29,8 @@ static const struct backup_kind postgres_kinds[] = {
 	    .default_level = 1,
 	},
 };
+
+static const struct stream_kind postgres_stream = { .name = "wal", .folder = "wal" };
 
 static bool
 is_base(const char *kind)
@@ -174,6 +178,24 @@ postgres_promote(struct source *source, const struct promote_request *request,
 	return pg_promote(postgres_of(source), request, report, err);
 }
 
+static int
+postgres_push(struct source *source, struct archive *archive, const struct push_request *request,
+    struct err *err)
+{
+	(void)source;
+
+	return wal_push(archive, request, err);
+}
+
+static int
+postgres_fetch(struct source *source, struct archive *archive, const char *name,
+    const char *to_path, enum fetch_result *ret_result, struct err *err)
+{
+	(void)source;
+
+	return wal_fetch(archive, name, to_path, ret_result, err);
+}
+
 static void
 texts_free(char **texts)
 {
@@ -206,6 +228,7 @@ const struct source_ops postgres_source_ops = {
 	.type = "postgres",
 	.kinds = postgres_kinds,
 	.kinds_count = ARRAY_SIZE(postgres_kinds),
+	.stream = &postgres_stream,
 	.identify = postgres_identify,
 	.check = postgres_check,
 	.setup_sql = postgres_setup_sql,
@@ -215,6 +238,8 @@ const struct source_ops postgres_source_ops = {
 	.plan = postgres_plan,
 	.restore = postgres_restore,
 	.promote = postgres_promote,
+	.push = postgres_push,
+	.fetch = postgres_fetch,
 	.sweep_scratch = pg_scratch_sweep,
 	.free = postgres_free,
 };

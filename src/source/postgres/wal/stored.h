@@ -1,0 +1,28 @@
+/* Segments as they lie in the archive: opened, expanded, and whose they are. */
+#ifndef SOURCE_POSTGRES_WAL_STORED_H
+#define SOURCE_POSTGRES_WAL_STORED_H
+
+#include <stdint.h>
+
+#include "base/scope.h"
+
+struct archive;
+struct blob;
+struct err;
+struct sink;
+
+/* Open a file of the archive; *ret_blob is NULL when there is none of that name. */
+int wal_stored_open(struct archive *archive, const char *stored, struct blob **ret_blob,
+    struct err *err) MUST_CHECK;
+
+/* Push its plain bytes into `to`, which is not finished; what ends in ".zst" is expanded. */
+int wal_stored_read(struct blob *blob, struct sink *to, struct err *err) MUST_CHECK;
+
+/*
+ * The system identifier that the archive's WAL must have: what the store knows of the source, else
+ * that of a segment that is there; 0 when there is nothing to go by.
+ */
+int wal_archive_identifier(struct archive *archive, uint64_t *ret_identifier, struct err *err)
+    MUST_CHECK;
+
+#endif
