@@ -126,3 +126,22 @@ check_report_worst(const struct check_report *report)
 
 	return worst;
 }
+
+void
+window_report_done(struct window_report *report)
+{
+	for (size_t i = 0; i < report->spans.count; i++) {
+		free(report->spans.items[i].backup_id);
+		free(report->spans.items[i].ends);
+	}
+	for (size_t i = 0; i < report->gaps.count; i++)
+		free(report->gaps.items[i].text);
+	for (size_t i = 0; i < report->branches.count; i++)
+		free(report->branches.items[i].reason);
+	for (size_t i = 0; i < report->warnings.count; i++)
+		free(report->warnings.items[i]);
+	vec_done(&report->spans);
+	vec_done(&report->gaps);
+	vec_done(&report->branches);
+	vec_done(&report->warnings);
+}

@@ -27,6 +27,7 @@ struct manifest_file;
 struct progress;
 struct sink;
 struct source;
+struct zone;
 
 /* ---- backup ---------------------------------------------------------------------------- */
 
@@ -172,9 +173,10 @@ struct restore_target {
 	enum target_kind kind;
 	struct wall_time time;
 	uint64_t position;
-	const char *text;  /* the mark's name, the xid; for messages otherwise */
-	bool is_exclusive; /* stop before it, not behind it */
-	uint32_t branch;   /* timeline; 0: the one that is main */
+	const char *text;        /* the mark's name, the xid; for messages otherwise */
+	bool is_exclusive;       /* stop before it, not behind it */
+	uint32_t branch;         /* timeline; 0: the one that is main */
+	const struct zone *zone; /* for times in messages; NULL: UTC */
 };
 
 struct push_request {
@@ -343,8 +345,9 @@ struct source_ops {
 	 * push, fetch: one file for archive_command and restore_command.  fetch: any error is a
 	 * doubt, never an absence.
 	 * window: what can be brought back, from the bases (manifests, any order) and the archive.
-	 * choose: the base that the target needs; *ret_index into `bases`.  ERR_REFUSED says why
-	 * there is none and names the nearest possible target.
+	 * choose: the base that the target needs; *ret_index into `bases`.  The target is resolved in
+	 * place: its branch is filled in, and what lies behind the last commit becomes TARGET_LATEST.
+	 * ERR_REFUSED says why there is none and names the nearest possible target.
 	 * expire: remove pieces that no base of `kept` needs; counts only, with is_dry_run.
 	 */
 	int (*follow)(struct source *source, const struct follow_request *request,
@@ -359,8 +362,8 @@ struct source_ops {
 	    const struct manifest *const *bases, size_t bases_count, struct window_report *report,
 	    struct err *err);
 	int (*choose)(struct source *source, struct archive *archive,
-	    const struct manifest *const *bases, size_t bases_count,
-	    const struct restore_target *target, size_t *ret_index, struct err *err);
+	    const struct manifest *const *bases, size_t bases_count, struct restore_target *target,
+	    size_t *ret_index, struct err *err);
 	int (*expire)(struct source *source, struct archive *archive,
 	    const struct manifest *const *kept, size_t kept_count, bool is_dry_run,
 	    uint64_t *ret_count, uint64_t *ret_bytes, struct err *err);

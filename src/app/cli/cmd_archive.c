@@ -179,6 +179,5 @@ const struct command_entry cmd_archive_entries[] = {
 	{ .verb = "archive-push", .run = cmd_archive_push },
 	{ .verb = "archive-get", .run = cmd_archive_get },
 	{ .verb = "settle", .run = cmd_not_built },
-	{ .verb = "window", .run = cmd_not_built },
 	{ .verb = NULL },
 };

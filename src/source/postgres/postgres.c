@@ -10,6 +10,7 @@
 #include "source/postgres/postgres_internal.h"
 #include "source/postgres/wal/fetch.h"
 #include "source/postgres/wal/push.h"
+#include "source/postgres/wal/recovery.h"
 
 enum { DEFAULT_PORT = 5432 };
 
@@ -196,6 +197,24 @@ postgres_fetch(struct source *source, struct archive *archive, const char *name,
 	return wal_fetch(archive, name, to_path, ret_result, err);
 }
 
+static int
+postgres_window(struct source *source, struct archive *archive, const struct manifest *const *bases,
+    size_t bases_count, struct window_report *report, struct err *err)
+{
+	(void)source;
+
+	return pg_wal_window(archive, bases, bases_count, report, err);
+}
+
+static int
+postgres_choose(struct source *source, struct archive *archive, const struct manifest *const *bases,
+    size_t bases_count, struct restore_target *target, size_t *ret_index, struct err *err)
+{
+	(void)source;
+
+	return pg_wal_choose(archive, bases, bases_count, target, ret_index, err);
+}
+
 static void
 texts_free(char **texts)
 {
@@ -240,6 +259,8 @@ const struct source_ops postgres_source_ops = {
 	.promote = postgres_promote,
 	.push = postgres_push,
 	.fetch = postgres_fetch,
+	.window = postgres_window,
+	.choose = postgres_choose,
 	.sweep_scratch = pg_scratch_sweep,
 	.free = postgres_free,
 };

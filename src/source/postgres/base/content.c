@@ -134,6 +134,17 @@ read_space(const json_t *object, const struct manifest *manifest, struct base_co
 	return 0;
 }
 
+/* Older backups do not have it. */
+static uint64_t
+read_next_xid(const json_t *object)
+{
+	const char *text = json_string_value(json_object_get(object, "next_xid"));
+	struct err ignored = ERR_INIT;
+	uint64_t xid;
+
+	return text != NULL && parse_u64(text, 0, UINT64_MAX, &xid, &ignored) == 0 ? xid : 0;
+}
+
 int
 base_content_read(const struct manifest *manifest, struct base_content *ret_content,
     struct err *err)
@@ -146,6 +157,7 @@ base_content_read(const struct manifest *manifest, struct base_content *ret_cont
 	if (read_positions(object, &content, err) < 0)
 		return -1;
 	content.has_wal = json_is_true(json_object_get(object, "wal_included"));
+	content.next_xid = read_next_xid(object);
 	content.has_checksums = json_is_true(json_object_get(object, "checksums"));
 	content.superuser = json_string_value(json_object_get(object, "superuser"));
 	content.databases = json_object_get(object, "databases");

@@ -34,6 +34,7 @@ struct base_content {
 	uint32_t end_timeline;
 	uint64_t wal_segment_bytes;
 	bool has_wal;
+	uint64_t next_xid; /* no transaction before it ran at the end; 0: not known */
 	bool has_checksums;
 	const char *superuser;                /* NULL: not known */
 	const struct manifest_file *base;     /* base.tar */

@@ -1,0 +1,65 @@
+#include "engine/recovery.h"
+
+#include "base/err.h"
+#include "engine/archive.h"
+#include "engine/bases.h"
+#include "engine/engine.h"
+#include "source/source.h"
+
+static int
+refuse_without_stream(const struct source *source, struct err *err)
+{
+	return err_set(err, ERR_UNSUPPORTED,
+	    "source '%s': a %s has no stream that it could be brought back along", source->label,
+	    source->ops->type);
+}
+
+/* A loan of what `bases` holds. */
+static const struct manifest *const *
+manifests_of(const struct bases *bases)
+{
+	return (const struct manifest *const *)bases->manifests.items;
+}
+
+int
+recovery_window(struct engine *engine, struct source *source, struct window_report *report,
+    struct err *err)
+{
+	SCOPED(bases_done) struct bases bases = { .manifests = { .count = 0 } };
+	SCOPED(engine_archive_closep) struct archive *archive = NULL;
+
+	if (source->ops->window == NULL)
+		return refuse_without_stream(source, err);
+	if (bases_read(engine, source->ops, source->label, &bases, err) < 0)
+		return -1;
+	archive = engine_archive_open(engine, source->ops, source->label, "window", err);
+	if (archive == NULL)
+		return -1;
+
+	return source->ops->window(source, archive, manifests_of(&bases), bases.manifests.count,
+	    report, err);
+}
+
+int
+recovery_choose(struct engine *engine, struct source *source, struct restore_target *target,
+    struct backup_row *ret_row, struct err *err)
+{
+	SCOPED(bases_done) struct bases bases = { .manifests = { .count = 0 } };
+	SCOPED(engine_archive_closep) struct archive *archive = NULL;
+	size_t index = 0;
+
+	if (source->ops->choose == NULL)
+		return refuse_without_stream(source, err);
+	if (bases_read(engine, source->ops, source->label, &bases, err) < 0)
+		return -1;
+	archive = engine_archive_open(engine, source->ops, source->label, "choose", err);
+	if (archive == NULL)
+		return -1;
+	if (source->ops->choose(source, archive, manifests_of(&bases), bases.manifests.count,
+		target, &index, err) < 0)
+		return -1;
+	*ret_row = bases.rows.rows.items[index];
+	bases.rows.rows.items[index] = (struct backup_row){ .id = NULL };
+
+	return 0;
+}

@@ -1,0 +1,467 @@
+#include "source/postgres/wal/survey.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "os/file.h"
+#include "repo/manifest.h"
+#include "source/postgres/base/content.h"
+#include "source/postgres/lsn.h"
+#include "source/postgres/wal/folder.h"
+#include "source/postgres/wal/reader.h"
+#include "stream/blob.h"
+
+enum {
+	READ_BYTES = 256 * 1024,
+	PIECES_AT_ONCE = 4096,
+};
+/* Tails that only wait for being settled are whole: this much of them is read for their times. */
+static const uint64_t tails_read_max_bytes = UINT64_C(1024) * 1024 * 1024;
+
+void
+wal_survey_done(struct wal_survey *survey)
+{
+	for (size_t i = 0; i < survey->lineages.count; i++)
+		wal_history_done(&survey->lineages.items[i].history);
+	for (size_t i = 0; i < survey->marks.count; i++)
+		free(survey->marks.items[i].name);
+	for (size_t i = 0; i < survey->warnings.count; i++)
+		free(survey->warnings.items[i]);
+	vec_done(&survey->bases);
+	vec_done(&survey->spans);
+	vec_done(&survey->tails);
+	vec_done(&survey->lineages);
+	vec_done(&survey->marks);
+	vec_done(&survey->warnings);
+}
+
+/* ---- bases ------------------------------------------------------------------------------------------ */
+
+static void
+add_base(struct wal_survey *survey, const struct manifest *manifest, size_t index,
+    const struct base_content *content)
+{
+	vec_push(&survey->bases,
+	    ((struct wal_base){
+		.id = manifest->id,
+		.index = index,
+		.start_timeline = content->start_timeline,
+		.end_timeline = content->end_timeline,
+		.start_lsn = content->start_lsn,
+		.end_lsn = content->end_lsn,
+		.consistent_at = manifest->consistent_at,
+		.has_wal = content->has_wal,
+		.next_xid = content->next_xid,
+	    }));
+}
+
+/* The newest base decides which system it is when the archive does not know it yet. */
+static const char *
+identity_of(const struct archive *archive, const struct manifest *const *bases, size_t count)
+{
+	const struct manifest *newest = NULL;
+
+	if (archive->identity != NULL && archive->identity[0] != '\0')
+		return archive->identity;
+	for (size_t i = 0; i < count; i++) {
+		if (newest == NULL || bases[i]->consistent_at.us > newest->consistent_at.us)
+			newest = bases[i];
+	}
+
+	return newest != NULL ? newest->source_identity : NULL;
+}
+
+static void
+read_bases(struct wal_survey *survey, const struct archive *archive,
+    const struct manifest *const *bases, size_t count)
+{
+	const char *identity = identity_of(archive, bases, count);
+
+	for (size_t i = 0; i < count; i++) {
+		SCOPED(base_content_done) struct base_content content = { .base = NULL };
+		struct err err = ERR_INIT;
+
+		if (base_content_read(bases[i], &content, &err) < 0) {
+			vec_push(&survey->warnings,
+			    xasprintf("base backup %s is left out: %s", bases[i]->id, err.msg));
+			continue;
+		}
+		if (!str_equals(bases[i]->source_identity, identity))
+			continue;
+		if (survey->segment_bytes == 0)
+			survey->segment_bytes = content.wal_segment_bytes;
+		if (content.wal_segment_bytes == survey->segment_bytes)
+			add_base(survey, bases[i], i, &content);
+		else
+			vec_push(&survey->warnings,
+			    xasprintf("base backup %s is left out: its log has segments of "
+				      "another size",
+				bases[i]->id));
+	}
+}
+
+/* ---- histories ---------------------------------------------------------------------------------------- */
+
+static int
+compare_lineages(const void *a, const void *b)
+{
+	const struct wal_lineage *left = a;
+	const struct wal_lineage *right = b;
+
+	return (left->history.timeline > right->history.timeline) -
+	    (left->history.timeline < right->history.timeline);
+}
+
+static void
+read_histories(struct wal_survey *survey, const struct archive *archive,
+    const struct wal_folder *folder)
+{
+	for (size_t i = 0; i < folder->histories.count; i++) {
+		const struct wal_folder_file *file = &folder->histories.items[i];
+		SCOPED(str_done) struct str text = STR_INIT_MAX(WAL_HISTORY_MAX_BYTES);
+		SCOPED(freep)
+		char *path = xasprintf("%s/%08X.history", archive->path, file->timeline);
+		struct wal_lineage lineage = { .modified = file->modified };
+		struct err err = ERR_INIT;
+
+		if (file_read_all(path, WAL_HISTORY_MAX_BYTES, &text, &err) < 0 ||
+		    wal_history_parse(file->timeline, str_text(&text), text.size, &lineage.history,
+			&err) < 0) {
+			vec_push(&survey->warnings,
+			    xasprintf("'%08X.history' of the archive cannot be used: %s",
+				file->timeline, err.msg));
+			continue;
+		}
+		vec_push(&survey->lineages, lineage);
+	}
+	if (survey->lineages.count > 1)
+		qsort(survey->lineages.items, survey->lineages.count, sizeof(struct wal_lineage),
+		    compare_lineages);
+}
+
+/* ---- spans -------------------------------------------------------------------------------------------- */
+
+/* What a part of a span says of itself, from the pieces first..last of the index. */
+static int
+sum_pieces(struct archive *archive, struct archive_span *part, struct err *err)
+{
+	uint64_t next = part->first;
+
+	part->not_sound_count = part->stored_bytes = part->end_position = 0;
+	part->first_time.us = part->last_time.us = 0;
+	while (next <= part->last) {
+		SCOPED(pieces_done) struct pieces pieces = { .items = { .count = 0 } };
+		uint64_t last = part->last - next < PIECES_AT_ONCE ? part->last
+								   : next + PIECES_AT_ONCE - 1;
+
+		if (archive_index_list(archive, part->branch, next, last, &pieces, err) < 0)
+			return -1;
+		for (size_t i = 0; i < pieces.items.count; i++) {
+			const struct piece *piece = &pieces.items.items[i];
+
+			part->not_sound_count += piece->state == PIECE_FOUND;
+			part->stored_bytes += piece->stored_bytes;
+			if (piece->end_position > part->end_position)
+				part->end_position = piece->end_position;
+			if (part->first_time.us == 0)
+				part->first_time = piece->first_time;
+			if (piece->last_time.us != 0)
+				part->last_time = piece->last_time;
+		}
+		next = last + 1;
+	}
+
+	return 0;
+}
+
+/* Add first..last of `whole`, whose facts are only known for all of it. */
+static int
+add_part(struct wal_survey *survey, struct archive *archive, const struct archive_span *whole,
+    uint64_t first, uint64_t last, struct err *err)
+{
+	struct archive_span part = *whole;
+
+	if (first > last)
+		return 0;
+	part.first = first;
+	part.last = last;
+	part.damaged_count = 0;
+	if ((first != whole->first || last != whole->last) && sum_pieces(archive, &part, err) < 0)
+		return -1;
+	vec_push(&survey->spans, part);
+
+	return 0;
+}
+
+/* Where a timeline is left within this span by another one: the lowest segment after `from`. */
+static uint64_t
+next_fork(const struct wal_survey *survey, const struct archive_span *span, uint64_t from)
+{
+	uint64_t nearest = UINT64_MAX;
+
+	for (size_t i = 0; i < survey->lineages.count; i++) {
+		uint64_t lsn, segment;
+
+		if (!wal_history_switch(&survey->lineages.items[i].history, span->branch, &lsn))
+			continue;
+		segment = lsn / survey->segment_bytes;
+		if (segment > from && segment <= span->last && segment < nearest)
+			nearest = segment;
+	}
+
+	return nearest;
+}
+
+/* The damaged pieces of a span are holes in it; their numbers, ascending. */
+struct numbers {
+	VEC(uint64_t) items;
+};
+
+static int
+find_damaged(struct archive *archive, const struct archive_span *span, struct numbers *ret_numbers,
+    struct err *err)
+{
+	uint64_t next = span->first;
+
+	while (span->damaged_count > 0 && next <= span->last) {
+		SCOPED(pieces_done) struct pieces pieces = { .items = { .count = 0 } };
+		uint64_t last = span->last - next < PIECES_AT_ONCE ? span->last
+								   : next + PIECES_AT_ONCE - 1;
+
+		if (archive_index_list(archive, span->branch, next, last, &pieces, err) < 0)
+			return -1;
+		for (size_t i = 0; i < pieces.items.count; i++) {
+			if (pieces.items.items[i].state == PIECE_DAMAGED)
+				vec_push(&ret_numbers->items, pieces.items.items[i].number);
+		}
+		next = last + 1;
+	}
+
+	return 0;
+}
+
+static int
+split_span(struct wal_survey *survey, struct archive *archive, const struct archive_span *span,
+    const struct numbers *damaged, struct err *err)
+{
+	uint64_t first = span->first;
+	size_t d = 0;
+
+	while (first <= span->last) {
+		uint64_t fork = next_fork(survey, span, first);
+		uint64_t hole = d < damaged->items.count ? damaged->items.items[d] : UINT64_MAX;
+		uint64_t end = fork < hole ? fork : hole;
+
+		if (end == UINT64_MAX)
+			return add_part(survey, archive, span, first, span->last, err);
+		if (end > first && add_part(survey, archive, span, first, end - 1, err) < 0)
+			return -1;
+		first = end;
+		if (end == hole) {
+			first++;
+			d++;
+		}
+	}
+
+	return 0;
+}
+
+static int
+read_spans(struct wal_survey *survey, struct archive *archive, struct err *err)
+{
+	SCOPED(archive_spans_done) struct archive_spans spans = { .items = { .count = 0 } };
+
+	if (archive_index_spans(archive, &spans, err) < 0)
+		return -1;
+	for (size_t i = 0; i < spans.items.count; i++) {
+		struct numbers damaged = { .items = { .count = 0 } };
+		int result = find_damaged(archive, &spans.items.items[i], &damaged, err);
+
+		survey->damaged_count += damaged.items.count;
+		if (result == 0)
+			result = split_span(survey, archive, &spans.items.items[i], &damaged, err);
+		vec_done(&damaged.items);
+		if (result < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+/* ---- tails -------------------------------------------------------------------------------------------- */
+
+static int
+compare_tails(const void *a, const void *b)
+{
+	const struct wal_tail *left = a;
+	const struct wal_tail *right = b;
+
+	if (left->timeline != right->timeline)
+		return left->timeline < right->timeline ? -1 : 1;
+
+	return (left->segment > right->segment) - (left->segment < right->segment);
+}
+
+/* Is a later segment of its timeline there: then the receiver has finished it. */
+static bool
+is_followed(const struct wal_survey *survey, const struct wal_tail *tail)
+{
+	for (size_t i = 0; i < survey->spans.count; i++) {
+		const struct archive_span *span = &survey->spans.items[i];
+
+		if (span->branch == tail->timeline && span->last > tail->segment)
+			return true;
+	}
+
+	return (size_t)(tail - survey->tails.items) + 1 < survey->tails.count &&
+	    tail[1].timeline == tail->timeline;
+}
+
+static void
+take_facts(struct wal_survey *survey, struct wal_tail *tail, const struct wal_summary *summary)
+{
+	uint64_t end = (tail->segment + 1) * survey->segment_bytes;
+
+	tail->is_read = true;
+	tail->end_lsn = summary->end_lsn;
+	tail->last_lsn = summary->last_lsn;
+	tail->first_time = summary->first_commit;
+	tail->last_time = summary->last_commit;
+	tail->is_whole |= summary->end_lsn >= end ||
+	    (summary->open_lsn != 0 && summary->page_lsn + WAL_PAGE_BYTES >= end);
+	for (size_t i = 0; i < summary->points.count; i++) {
+		const struct wal_restore_point *point = &summary->points.items[i];
+
+		vec_push(&survey->marks,
+		    ((struct archive_mark){
+			.branch = tail->timeline,
+			.position = point->lsn,
+			.time = point->time,
+			.name = xstrdup(point->name),
+		    }));
+	}
+}
+
+/* To its last whole record; what follows is zeros, or a record on its way. */
+static int
+read_tail(struct wal_survey *survey, const struct archive *archive, struct wal_tail *tail,
+    struct err *err)
+{
+	char name[WAL_NAME_SIZE];
+	SCOPED(freep)
+	char *path = xasprintf("%s/%s.partial", archive->path,
+	    wal_name_format(tail->timeline, tail->segment, survey->segment_bytes, name));
+	const struct wal_options options = {
+		.depth = WAL_DEPTH_RECORDS,
+		.timeline = tail->timeline,
+		.segment = tail->segment,
+		.segment_bytes = survey->segment_bytes,
+		.is_unfinished = true,
+	};
+	SCOPED(wal_reader_freep) struct wal_reader *reader = NULL;
+	SCOPED(freep) uint8_t *buffer = xmalloc(READ_BYTES);
+	SCOPED(blob_freep) struct blob *blob = blob_open_file(path, name, err);
+	struct err broken = ERR_INIT;
+
+	if (blob == NULL)
+		return -1;
+	reader = wal_reader_new(&options);
+	for (uint64_t at = 0; at < blob->size_bytes && at < survey->segment_bytes;) {
+		uint64_t left = blob->size_bytes - at;
+		size_t take = left < READ_BYTES ? (size_t)left : READ_BYTES;
+
+		if (blob_read_at(blob, at, buffer, take, err) < 0)
+			return -1;
+		if (wal_reader_feed(reader, buffer, take, &broken) < 0)
+			break;
+		at += take;
+	}
+	take_facts(survey, tail, wal_reader_summary(reader));
+
+	return 0;
+}
+
+static void
+add_tails(struct wal_survey *survey, const struct wal_folder *folder)
+{
+	for (size_t i = 0; i < folder->tails.count; i++) {
+		const struct wal_folder_file *file = &folder->tails.items[i];
+
+		vec_push(&survey->tails,
+		    ((struct wal_tail){
+			.timeline = file->timeline,
+			.segment = file->segment,
+			.modified = file->modified,
+		    }));
+	}
+	if (survey->tails.count > 1)
+		qsort(survey->tails.items, survey->tails.count, sizeof(struct wal_tail),
+		    compare_tails);
+}
+
+static void
+read_tails(struct wal_survey *survey, const struct archive *archive)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < survey->tails.count; i++)
+		survey->tails.items[i].is_whole = is_followed(survey, &survey->tails.items[i]);
+	for (size_t i = survey->tails.count; i-- > 0;) {
+		struct wal_tail *tail = &survey->tails.items[i];
+		struct err err = ERR_INIT;
+
+		bytes += survey->segment_bytes;
+		if (tail->is_whole && bytes > tails_read_max_bytes)
+			continue;
+		/* Settled and removed while we looked: then the index, read later, has it. */
+		if (read_tail(survey, archive, tail, &err) < 0 && err.kind != ERR_NOT_FOUND)
+			vec_push(&survey->warnings, xasprintf("%s, continuing", err.msg));
+	}
+}
+
+static void
+count_not_indexed(struct wal_survey *survey, const struct wal_folder *folder)
+{
+	uint64_t indexed = survey->damaged_count;
+
+	for (size_t i = 0; i < survey->spans.count; i++)
+		indexed += survey->spans.items[i].last - survey->spans.items[i].first + 1;
+	survey->not_indexed_count = folder->segments_count > indexed
+	    ? folder->segments_count - indexed
+	    : 0;
+	if (survey->not_indexed_count > 0)
+		vec_push(&survey->warnings,
+		    xasprintf("%llu segments in the archive are not in its index yet and do not "
+			      "count: 'blackstart settle' looks at them",
+			(unsigned long long)survey->not_indexed_count));
+	if (survey->damaged_count > 0)
+		vec_push(&survey->warnings,
+		    xasprintf("%llu segments are damaged and count as missing",
+			(unsigned long long)survey->damaged_count));
+}
+
+int
+wal_survey_read(struct archive *archive, const struct manifest *const *bases, size_t bases_count,
+    struct wal_survey *ret_survey, struct err *err)
+{
+	SCOPED(wal_survey_done) struct wal_survey survey = { .segment_bytes = 0 };
+	SCOPED(wal_folder_done) struct wal_folder folder = { .segment_bytes = 0 };
+
+	read_bases(&survey, archive, bases, bases_count);
+	if (wal_folder_read(archive->path, survey.segment_bytes, &folder, err) < 0)
+		return -1;
+	survey.segment_bytes = folder.segment_bytes;
+	read_histories(&survey, archive, &folder);
+	add_tails(&survey, &folder);
+	if (read_spans(&survey, archive, err) < 0)
+		return -1;
+	read_tails(&survey, archive);
+	count_not_indexed(&survey, &folder);
+	*ret_survey = survey;
+	survey = (struct wal_survey){ .segment_bytes = 0 };
+
+	return 0;
+}
