@@ -187,6 +187,14 @@ struct push_request {
 	unsigned workers;
 };
 
+/* To give pieces to one server that asks for them one after the other. */
+struct feed_request {
+	const char *socket_path;  /* where it asks (source/feed.h) */
+	int64_t idle_us;          /* end when nobody has asked for so long */
+	const char *delivered;    /* it has this one already: make ready what follows */
+	uint64_t delivered_bytes; /* as large as that one was */
+};
+
 /* What archive-get found. */
 enum fetch_result {
 	FETCH_DELIVERED,
@@ -344,6 +352,7 @@ struct source_ops {
 	 * check records, fill the index.  May be run beside follow and beside itself.
 	 * push, fetch: one file for archive_command and restore_command.  fetch: any error is a
 	 * doubt, never an absence.
+	 * feed: answer who asks at a socket, the next pieces made ready ahead; returns when idle.
 	 * window: what can be brought back, from the bases (manifests, any order) and the archive.
 	 * choose: the base that the target needs; *ret_index into `bases`.  The target is resolved in
 	 * place: its branch is filled in, and what lies behind the last commit becomes TARGET_LATEST.
@@ -358,6 +367,8 @@ struct source_ops {
 	    const struct push_request *request, struct err *err);
 	int (*fetch)(struct source *source, struct archive *archive, const char *name,
 	    const char *to_path, enum fetch_result *ret_result, struct err *err);
+	int (*feed)(struct source *source, struct archive *archive,
+	    const struct feed_request *request, struct err *err);
 	int (*window)(struct source *source, struct archive *archive,
 	    const struct manifest *const *bases, size_t bases_count, struct window_report *report,
 	    struct err *err);

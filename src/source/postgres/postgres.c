@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "repo/manifest.h"
 #include "source/postgres/postgres_internal.h"
+#include "source/postgres/wal/feed.h"
 #include "source/postgres/wal/fetch.h"
 #include "source/postgres/wal/push.h"
 #include "source/postgres/wal/recovery.h"
@@ -215,6 +216,15 @@ postgres_choose(struct source *source, struct archive *archive, const struct man
 	return pg_wal_choose(archive, bases, bases_count, target, ret_index, err);
 }
 
+static int
+postgres_feed(struct source *source, struct archive *archive, const struct feed_request *request,
+    struct err *err)
+{
+	(void)source;
+
+	return wal_feed(archive, request, err);
+}
+
 static void
 texts_free(char **texts)
 {
@@ -259,6 +269,7 @@ const struct source_ops postgres_source_ops = {
 	.promote = postgres_promote,
 	.push = postgres_push,
 	.fetch = postgres_fetch,
+	.feed = postgres_feed,
 	.window = postgres_window,
 	.choose = postgres_choose,
 	.sweep_scratch = pg_scratch_sweep,
