@@ -17,7 +17,8 @@
 #include "source/postgres/lsn.h"
 #include "source/postgres/wal/reader.h"
 
-enum { READ_BYTES = 32 * 1024 };
+/* What still lies in the second cache when it is checked. */
+enum { READ_BYTES = 128 * 1024 };
 
 static uint64_t
 file_bytes(const char *path)

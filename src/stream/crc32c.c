@@ -1,19 +1,11 @@
 #include "stream/crc32c.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/scope.h"
 #include "stream/crc32c_table_internal.h"
-
-static uint64_t
-load_u64(const uint8_t *at)
-{
-	uint64_t value;
-
-	memcpy(&value, at, sizeof(value));
-
-	return value;
-}
 
 static uint32_t
 add_bytes(uint32_t crc, const uint8_t *at, size_t size)
@@ -47,64 +39,114 @@ add_portable(uint32_t crc, const uint8_t *at, size_t size)
 #include <nmmintrin.h>
 #include <wmmintrin.h>
 
+static uint64_t
+load_u64(const uint8_t *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, sizeof(value));
+
+	return value;
+}
+
 /*
- * The crc32 instruction takes three cycles but can begin anew in each, so three lanes run side by
- * side over LANE_BYTES each, or over SHORT_LANE_BYTES when less than a long block is left.  They are joined at the last eight bytes of the block: a lane's sum
+ * The crc32 instruction takes three cycles but can begin anew in each, so three lanes of equal
+ * length run side by side.  They are joined at the last eight bytes of the block: a lane's sum
  * times x^n mod P, n the bits that follow it, is added to those bytes.  The product of two
  * reflected 32-bit values and the instruction's own reduction account for 33 of the n bits.
  */
 enum {
-	LANE_BYTES = 1360,
-	BLOCK_BYTES = 3 * LANE_BYTES + 8,
-	SHORT_LANE_BYTES = 168,
-	SHORT_BLOCK_BYTES = 3 * SHORT_LANE_BYTES + 8,
+	LANE_MAX_BYTES = 1360,
+	BLOCK_MAX_BYTES = 3 * LANE_MAX_BYTES + 8,
+	BLOCK_MIN_BYTES = 3 * 32 + 8, /* joining costs more than it saves below */
+	RECORD_HEAD_BYTES = 20,       /* of PostgreSQL's WAL */
 };
-#define SHIFT_TWO_LANES UINT32_C(0x7b454cb3) /* x^((2 * LANE_BYTES + 8) * 8 - 33) mod P */
-#define SHIFT_ONE_LANE UINT32_C(0x79113270)  /* x^((LANE_BYTES + 8) * 8 - 33) mod P */
-#define SHIFT_TWO_SHORT UINT32_C(0x8f158014) /* the same for SHORT_LANE_BYTES */
-#define SHIFT_ONE_SHORT UINT32_C(0xdaece73e)
+static_assert(ARRAY_SIZE(crc32c_shift) == 2 * LANE_MAX_BYTES / 8 + 2, "a shift for every lane");
 
-__attribute__((target("sse4.2,pclmul"))) static uint64_t
-multiply(uint32_t a, uint32_t b)
+__attribute__((target("sse4.2,pclmul"))) static inline uint64_t
+multiply(uint64_t a, uint32_t b)
 {
-	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi32_si128((int)a), _mm_cvtsi32_si128((int)b),
-	    0);
+	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)a),
+	    _mm_cvtsi32_si128((int)b), 0);
 
 	return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
-__attribute__((target("sse4.2,pclmul"), always_inline)) static inline uint32_t
-add_block(uint32_t crc, const uint8_t *at, size_t lane_bytes, uint32_t shift_two,
-    uint32_t shift_one)
+/* Three lanes and eight bytes. */
+__attribute__((target("sse4.2,pclmul"))) static inline uint32_t
+add_block(uint32_t crc, const uint8_t *at, size_t lane_bytes)
 {
 	uint64_t lane0 = crc;
 	uint64_t lane1 = 0;
 	uint64_t lane2 = 0;
 	uint64_t carried;
 
-	for (size_t i = 0; i < lane_bytes; i += 8) {
-		lane0 = _mm_crc32_u64(lane0, load_u64(at + i));
-		lane1 = _mm_crc32_u64(lane1, load_u64(at + i + lane_bytes));
-		lane2 = _mm_crc32_u64(lane2, load_u64(at + i + 2 * lane_bytes));
+	for (const uint8_t *end = at + lane_bytes; at < end; at += 8) {
+		lane0 = _mm_crc32_u64(lane0, load_u64(at));
+		lane1 = _mm_crc32_u64(lane1, load_u64(at + lane_bytes));
+		lane2 = _mm_crc32_u64(lane2, load_u64(at + 2 * lane_bytes));
 	}
-	carried = multiply((uint32_t)lane0, shift_two) ^ multiply((uint32_t)lane1, shift_one);
+	carried = multiply(lane0, crc32c_shift[2 * lane_bytes / 8 + 1]) ^
+	    multiply(lane1, crc32c_shift[lane_bytes / 8 + 1]);
 
-	return (uint32_t)_mm_crc32_u64(lane2, load_u64(at + 3 * lane_bytes) ^ carried);
+	return (uint32_t)_mm_crc32_u64(lane2, load_u64(at + 2 * lane_bytes) ^ carried);
+}
+
+/*
+ * Eight bytes at a time.  The last 1 to 8 take one step as well: they and the sum are moved to the
+ * upper end of a word, whose lower bytes are zeros and change nothing in a sum of zero; what of
+ * the sum does not meet a byte is added as it is.
+ */
+__attribute__((target("sse4.2,pclmul"))) static inline uint32_t
+add_short(uint32_t crc, const uint8_t *at, size_t size)
+{
+	const uint8_t *end = at + size;
+	uint64_t sum = crc;
+	unsigned bits;
+
+	if (size < 8) {
+		for (; at < end; at++)
+			crc = _mm_crc32_u8(crc, *at);
+		return crc;
+	}
+	for (; at < end - 8; at += 8)
+		sum = _mm_crc32_u64(sum, load_u64(at));
+	bits = (unsigned)(end - at) * 8;
+
+	return (uint32_t)(_mm_crc32_u64(0,
+			      (load_u64(end - 8) >> (64 - bits) ^ sum) << (64 - bits)) ^
+	    sum >> bits / 2 >> bits / 2);
+}
+
+__attribute__((target("sse4.2,pclmul"), noinline)) static uint32_t
+add_long(uint32_t crc, const uint8_t *at, size_t size)
+{
+	do {
+		size_t block = size < BLOCK_MAX_BYTES ? size : BLOCK_MAX_BYTES;
+		size_t lane_bytes = (block - 8) / 24 * 8;
+
+		crc = add_block(crc, at, lane_bytes);
+		at += 3 * lane_bytes + 8;
+		size -= 3 * lane_bytes + 8;
+	} while (size >= BLOCK_MIN_BYTES);
+
+	return add_short(crc, at, size);
 }
 
 __attribute__((target("sse4.2,pclmul"))) static uint32_t
 add_sse42(uint32_t crc, const uint8_t *at, size_t size)
 {
-	for (; size >= BLOCK_BYTES; at += BLOCK_BYTES, size -= BLOCK_BYTES)
-		crc = add_block(crc, at, LANE_BYTES, SHIFT_TWO_LANES, SHIFT_ONE_LANE);
-	for (; size >= SHORT_BLOCK_BYTES; at += SHORT_BLOCK_BYTES, size -= SHORT_BLOCK_BYTES)
-		crc = add_block(crc, at, SHORT_LANE_BYTES, SHIFT_TWO_SHORT, SHIFT_ONE_SHORT);
-	for (; size >= 8; at += 8, size -= 8)
-		crc = (uint32_t)_mm_crc32_u64(crc, load_u64(at));
-	for (; size > 0; at++, size--)
-		crc = _mm_crc32_u8(crc, *at);
+	return size >= BLOCK_MIN_BYTES ? add_long(crc, at, size) : add_short(crc, at, size);
+}
 
-	return crc;
+__attribute__((target("sse4.2,pclmul"))) static uint32_t
+add_two_sse42(const uint8_t *first, size_t first_size, const uint8_t *second, size_t second_size)
+{
+	uint32_t crc = add_sse42(~UINT32_C(0), first, first_size);
+
+	/* A constant size lets the compiler remove what depends on it. */
+	return second_size == RECORD_HEAD_BYTES ? add_short(crc, second, RECORD_HEAD_BYTES)
+						: add_sse42(crc, second, second_size);
 }
 
 static bool
@@ -132,7 +174,15 @@ has_sse42(void)
 uint32_t
 crc32c(uint32_t crc, const void *data, size_t size)
 {
-	return ~(has_sse42() ? add_sse42 : add_portable)(~crc, data, size);
+	return ~(has_sse42() ? add_sse42(~crc, data, size) : add_portable(~crc, data, size));
+}
+
+uint32_t
+crc32c_two(const void *first, size_t first_size, const void *second, size_t second_size)
+{
+	return ~(has_sse42()
+		? add_two_sse42(first, first_size, second, second_size)
+		: add_portable(add_portable(~UINT32_C(0), first, first_size), second, second_size));
 }
 
 uint32_t

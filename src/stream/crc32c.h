@@ -11,6 +11,12 @@
 /* Go on from `crc` (0 at the start): the inversion before and after is done here. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t size);
 
+/*
+ * Of one piece and then the other, as in PostgreSQL's WAL, whose records are summed up from their
+ * 24th byte on and then in their first 20.  One call: that counts with millions of small ones.
+ */
+uint32_t crc32c_two(const void *first, size_t first_size, const void *second, size_t second_size);
+
 /* The same without the CPU's help: what other CPUs run, and what the tests compare with. */
 uint32_t crc32c_portable(uint32_t crc, const void *data, size_t size);
 

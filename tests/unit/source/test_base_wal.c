@@ -211,6 +211,43 @@ test_what_is_not_whole(void **state)
 	backup_done(&backup);
 }
 
+/* Give an empty record the checksum that belongs to it. */
+static void
+sum_up(uint8_t *record)
+{
+	put(record + 20, crc32c(0, record, 20), 4);
+}
+
+static void
+test_sound_records_that_do_not_belong_here(void **state)
+{
+	struct backup backup = make_backup(0xD110);
+	uint8_t *page = backup.segments[0] + 5 * 8192;
+	uint8_t *first = page + 24, *second = first + 24;
+
+	(void)state;
+	put(second + 8, 0x30A020, 8);
+	sum_up(second);
+	expect_refused(&backup, "the one before began at 0/30A020, not at 0/30A018");
+	put(second + 8, 0x30A018, 8);
+	sum_up(second);
+	expect_depth(&backup, BASE_WAL_RECORDS);
+	/* One that stands for a lost one, and a page that announces such a record. */
+	second[16] = 0xD0;
+	sum_up(second);
+	expect_refused(&backup, "the page does not say so");
+	second[16] = 0x20;
+	sum_up(second);
+	page[2] = 8;
+	expect_refused(&backup, "its first one does not say so");
+	first[17] = 10;
+	sum_up(first);
+	expect_refused(&backup, "at 0/30A018 (byte 40984): the page replaces a record, but");
+	page[2] = 0;
+	expect_depth(&backup, BASE_WAL_RECORDS);
+	backup_done(&backup);
+}
+
 static void
 test_what_cannot_be_read_to_its_records(void **state)
 {
@@ -238,6 +275,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_up_to_the_end),
 		cmocka_unit_test(test_what_is_not_whole),
+		cmocka_unit_test(test_sound_records_that_do_not_belong_here),
 		cmocka_unit_test(test_what_cannot_be_read_to_its_records),
 	};
 

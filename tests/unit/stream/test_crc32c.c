@@ -49,22 +49,41 @@ test_known(void **state)
 	}
 }
 
-/* Every size around the blocks of the fast way, at every alignment, against the definition. */
+/* Every size up to more than a block of the fast way, at every alignment, against the definition. */
 static void
 test_sizes_and_alignment(void **state)
 {
-	enum { SIZE = 3 * 4088 + 64 };
+	enum { SIZE = 4088 + 512 };
 	SCOPED(freep) uint8_t *data = fixture_noise(SIZE + 16, 7);
-	static const size_t edges[] = { 0, 1, 7, 8, 9, 15, 16, 17, 511, 512, 513, 1023, 1024, 1537,
-		4080, 4087, 4088, 4089, 4095, 4096, 8175, 8176, 8177, SIZE };
 
 	(void)state;
 	for (size_t offset = 0; offset < 9; offset++) {
-		for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++) {
-			uint32_t right = crc32c_by_bits(0x1234, data + offset, edges[i]);
+		uint32_t right = 0x1234;
 
-			assert_int_equal(crc32c(0x1234, data + offset, edges[i]), right);
-			assert_int_equal(crc32c_portable(0x1234, data + offset, edges[i]), right);
+		for (size_t size = 0; size <= SIZE; size++) {
+			assert_int_equal(crc32c(0x1234, data + offset, size), right);
+			if (offset < 2)
+				assert_int_equal(crc32c_portable(0x1234, data + offset, size),
+				    right);
+			right = crc32c_by_bits(right, data + offset + size, 1);
+		}
+	}
+}
+
+static void
+test_two(void **state)
+{
+	enum { SIZE = 600 };
+	SCOPED(freep) uint8_t *data = fixture_noise(SIZE, 9);
+
+	(void)state;
+	for (size_t first = 0; first <= SIZE; first++) {
+		for (size_t second = 0; second <= 24; second++) {
+			uint32_t right = crc32c_by_bits(crc32c_by_bits(0, data, first),
+			    data + SIZE - second, second);
+
+			assert_int_equal(crc32c_two(data, first, data + SIZE - second, second),
+			    right);
 		}
 	}
 }
@@ -100,6 +119,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_sizes_and_alignment),
+		cmocka_unit_test(test_two),
 		cmocka_unit_test(test_pieces),
 	};
 

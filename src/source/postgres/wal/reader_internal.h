@@ -121,6 +121,13 @@ int wal_record_no_page(struct wal_reader *reader, uint64_t lsn, struct err *err)
 int wal_record_feed(struct wal_reader *reader, const uint8_t *data, size_t size, struct err *err)
     MUST_CHECK;
 
+/* Can a record of this manager tell something: of the log itself, 0, of transactions, 1? */
+static inline bool
+wal_facts_has(uint8_t manager)
+{
+	return manager <= 1;
+}
+
 /* A whole record with these first bytes (all, or WAL_RECORD_PREFIX_BYTES): remember what it tells. */
 void wal_facts_add(struct wal_summary *summary, uint64_t lsn, const uint8_t *prefix,
     size_t prefix_bytes);

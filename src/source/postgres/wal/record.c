@@ -64,46 +64,57 @@ check_overwrite(struct wal_reader *reader, uint64_t lsn, const uint8_t *prefix, 
 }
 
 static int
-check_links(struct wal_reader *reader, uint64_t lsn, const uint8_t *prefix, struct err *err)
+fail_link(const struct wal_reader *reader, uint64_t lsn, uint64_t previous, struct err *err)
 {
-	uint64_t previous = wal_u64(prefix + AT_PREVIOUS);
+	bool is_known = reader->previous != 0;
 	char text[LSN_TEXT_SIZE], known[LSN_TEXT_SIZE];
 
-	if (reader->previous != 0 ? previous != reader->previous : previous >= lsn)
-		return wal_fail(reader, lsn, err,
-		    "the record says that the one before began at %s%s%s",
-		    lsn_format(previous, text), reader->previous != 0 ? ", not at " : "",
-		    reader->previous != 0 ? lsn_format(reader->previous, known) : "");
-
-	return 0;
+	return wal_fail(reader, lsn, err, "the record says that the one before began at %s%s%s",
+	    lsn_format(previous, text), is_known ? ", not at " : "",
+	    is_known ? lsn_format(reader->previous, known) : "");
 }
 
-/* `end` is the aligned position behind it. */
-static int
+static void
+end_segment(struct wal_reader *reader)
+{
+	uint64_t segment_bytes = reader->options.segment_bytes;
+	uint64_t *end = &reader->summary.end_lsn;
+
+	reader->place = WAL_SWITCHED;
+	*end = (*end + segment_bytes - 1) & ~(segment_bytes - 1);
+}
+
+/*
+ * Its checksum is `crc`, `end` the aligned position behind it.  Millions of small records pass
+ * here: what is rare stands in functions of its own.
+ */
+__attribute__((always_inline)) static inline int
 complete(struct wal_reader *reader, uint64_t lsn, uint64_t end, const uint8_t *prefix,
-    size_t prefix_bytes, uint32_t body_crc, struct err *err)
+    size_t prefix_bytes, uint32_t crc, struct err *err)
 {
 	struct wal_summary *summary = &reader->summary;
+	uint64_t previous = wal_u64(prefix + AT_PREVIOUS);
+	bool is_of_xlog = prefix[AT_MANAGER] == MANAGER_XLOG;
 
-	if (crc32c(body_crc, prefix, AT_CRC) != wal_u32(prefix + AT_CRC))
+	if (crc != wal_u32(prefix + AT_CRC))
 		return wal_fail(reader, lsn, err, "the record's checksum is wrong");
-	if (check_links(reader, lsn, prefix, err) < 0 ||
+	if (reader->previous != 0 ? previous != reader->previous : previous >= lsn)
+		return fail_link(reader, lsn, previous, err);
+	if ((is_of_xlog || reader->is_overwrite_due) &&
 	    check_overwrite(reader, lsn, prefix, prefix_bytes, err) < 0)
 		return -1;
-	wal_facts_add(summary, lsn, prefix, prefix_bytes);
 	reader->previous = lsn;
 	reader->place = WAL_BETWEEN;
-	if (is_xlog(prefix, INFO_SWITCH)) {
-		reader->place = WAL_SWITCHED;
-		end = (end + reader->options.segment_bytes - 1) &
-		    ~(reader->options.segment_bytes - 1);
-	}
 	if (summary->records == 0)
 		summary->first_lsn = lsn;
 	summary->records++;
 	summary->last_lsn = lsn;
 	summary->end_lsn = end;
 	summary->open_lsn = 0;
+	if (wal_facts_has(prefix[AT_MANAGER]))
+		wal_facts_add(summary, lsn, prefix, prefix_bytes);
+	if (is_xlog(prefix, INFO_SWITCH))
+		end_segment(reader);
 
 	return 0;
 }
@@ -227,7 +238,8 @@ take_whole(struct wal_reader *reader, const uint8_t *data, size_t size, size_t *
 		if (total < WAL_RECORD_HEADER_BYTES || total > size - used)
 			break;
 		step = (size_t)align(total);
-		crc = crc32c(0, record + WAL_RECORD_HEADER_BYTES, total - WAL_RECORD_HEADER_BYTES);
+		crc = crc32c_two(record + WAL_RECORD_HEADER_BYTES, total - WAL_RECORD_HEADER_BYTES,
+		    record, AT_CRC);
 		if (complete(reader, lsn, lsn + step, record,
 			total < WAL_RECORD_PREFIX_BYTES ? total : WAL_RECORD_PREFIX_BYTES, crc,
 			err) < 0)
@@ -319,7 +331,7 @@ take_in_record(struct wal_reader *reader, const uint8_t *data, size_t size, size
 	return complete(reader, reader->start, align(reader->at + take), reader->prefix,
 	    reader->total_bytes < sizeof(reader->prefix) ? reader->total_bytes
 							 : sizeof(reader->prefix),
-	    reader->crc, err);
+	    crc32c(reader->crc, reader->prefix, AT_CRC), err);
 }
 
 static void
