@@ -1,5 +1,7 @@
 #include "engine/scratch.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,12 +14,55 @@
 #include "engine/engine.h"
 #include "os/file.h"
 #include "os/lockfile.h"
+#include "repo/names.h"
 #include "source/source.h"
 
 #define SCRATCH_PREFIX "blackstart-"
 #define SCRATCH_LOCK ".lock"
 
-enum { SCRATCH_ROOT_MAX_NAMES = 1000 * 1000 };
+enum {
+	SCRATCH_ROOT_MAX_NAMES = 1000 * 1000,
+	MAKE_ATTEMPTS = 10,
+	MAKE_PAUSE_MS = 10,
+};
+
+/*
+ * Who makes one and who sweeps: a folder is its maker's from the moment that the lock is taken and
+ * still lies in it.  Before that a sweep may remove it, and the maker makes it again.  A sweep
+ * holds the lock of what it removes.
+ */
+static bool
+is_still_there(int fd, const char *path)
+{
+	struct stat open_one, named_one;
+
+	return fstat(fd, &open_one) == 0 && stat(path, &named_one) == 0 &&
+	    open_one.st_dev == named_one.st_dev && open_one.st_ino == named_one.st_ino;
+}
+
+/* 1: a sweep came between, try again. */
+static int
+make_locked(const char *path, const char *lock, const char *run_id, int *ret_lock_fd,
+    struct err *err)
+{
+	SCOPED(closep) int lock_fd = -1;
+
+	/* One that is there already is never taken: in /tmp it can be anybody's. */
+	if (mkdir(path, 0711) < 0)
+		return err_sys(err, "cannot make scratch folder '%s'", path);
+	/* A server that runs as another user must be able to pass through, whatever the umask. */
+	if (chmod(path, 0711) < 0 && errno != ENOENT)
+		return err_sys(err, "cannot set the mode of scratch folder '%s'", path);
+	if (lockfile_take(lock, run_id, &lock_fd, err) < 0)
+		return err->sys == ENOENT || err->kind == ERR_BUSY ? 1 : -1;
+	if (!is_still_there(lock_fd, lock)) {
+		(void)err_set(err, ERR_BUSY, "scratch folder '%s' is swept away", path);
+		return 1;
+	}
+	*ret_lock_fd = TAKE_FD(lock_fd);
+
+	return 0;
+}
 
 int
 scratch_dir_make(struct engine *engine, const char *run_id, struct scratch_dir *ret_dir,
@@ -26,15 +71,16 @@ scratch_dir_make(struct engine *engine, const char *run_id, struct scratch_dir *
 	SCOPED(freep)
 	char *path = xasprintf("%s/" SCRATCH_PREFIX "%s", engine->scratch_root, run_id);
 	SCOPED(freep) char *lock = path_join(path, SCRATCH_LOCK);
-	int lock_fd;
+	int lock_fd = -1;
+	int result;
 
-	if (mkdir(path, 0711) < 0)
-		return err_sys(err, "cannot make scratch folder '%s'", path);
-	/* A server that runs as another user must be able to pass through, whatever the umask. */
-	if (chmod(path, 0711) < 0)
-		return err_sys(err, "cannot set the mode of scratch folder '%s'", path);
-	if (lockfile_take(lock, run_id, &lock_fd, err) < 0)
-		return -1;
+	for (int attempt = 1; (result = make_locked(path, lock, run_id, &lock_fd, err)) != 0;
+	     attempt++) {
+		if (attempt == MAKE_ATTEMPTS ||
+		    (result < 0 && (attempt == 1 || err->sys != EEXIST)))
+			return -1;
+		(void)poll(NULL, 0, MAKE_PAUSE_MS);
+	}
 	ret_dir->path = TAKE(path);
 	ret_dir->lock_fd = lock_fd;
 
@@ -79,7 +125,7 @@ scratch_dir_done(struct scratch_dir *dir)
 }
 
 static int
-sweep_one(struct engine *engine, const char *path, struct err *err)
+clean(struct engine *engine, const char *path, struct err *err)
 {
 	for (size_t i = 0; engine->drivers[i] != NULL; i++) {
 		if (engine->drivers[i]->sweep_scratch != NULL &&
@@ -91,15 +137,29 @@ sweep_one(struct engine *engine, const char *path, struct err *err)
 	return empty_and_remove(path, err);
 }
 
-/* Ours: the lock's file is there, belongs to us, and nobody holds it. */
-static bool
-is_left_behind(const char *path)
+/*
+ * Ours, when the lock's file is there and belongs to us, and left behind, when nobody holds it.
+ * Without one it can only be empty, by a kill before the lock or before the last step of removing.
+ */
+static int
+sweep_one(struct engine *engine, const char *path, const char *run_id, struct err *err)
 {
 	SCOPED(freep) char *lock = path_join(path, SCRATCH_LOCK);
+	SCOPED(closep) int lock_fd = -1;
 	struct stat status;
 
-	return lstat(lock, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
-	    !lockfile_is_held(lock);
+	if (lstat(lock, &status) < 0) {
+		if (errno == ENOENT && backup_id_is(run_id) && lstat(path, &status) == 0 &&
+		    status.st_uid == geteuid() && rmdir(path) == 0)
+			log_info("removed '%s', empty, left behind by a run that died", path);
+		return 0;
+	}
+	if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || lockfile_is_held(lock))
+		return 0;
+	if (lockfile_take(lock, "a sweep", &lock_fd, err) < 0)
+		return err->kind == ERR_BUSY || err->sys == ENOENT ? 0 : -1;
+
+	return !is_still_there(lock_fd, lock) ? 0 : clean(engine, path, err);
 }
 
 int
@@ -113,9 +173,10 @@ scratch_dir_sweep(struct engine *engine, struct err *err)
 		SCOPED(freep) char *path = path_join(engine->scratch_root, listing.names[i]);
 		struct err sweep_err = ERR_INIT;
 
-		if (!str_starts_with(listing.names[i], SCRATCH_PREFIX) || !is_left_behind(path))
+		if (!str_starts_with(listing.names[i], SCRATCH_PREFIX))
 			continue;
-		if (sweep_one(engine, path, &sweep_err) < 0)
+		if (sweep_one(engine, path, listing.names[i] + strlen(SCRATCH_PREFIX), &sweep_err) <
+		    0)
 			log_warning("cannot remove '%s': %s, continuing", path, sweep_err.msg);
 	}
 

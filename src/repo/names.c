@@ -171,6 +171,25 @@ backup_id_make(const char *job, struct wall_time time, const char *random_hex)
 	    c.minute, c.second, random_hex);
 }
 
+bool
+backup_id_is(const char *text)
+{
+	static const char shape[] = "-dddddddd-dddddd-";
+	const size_t size = sizeof(shape) - 1;
+	const char *end = strrchr(text, '-');
+
+	if (end == NULL || end[1] == '\0' || (size_t)(end + 1 - text) <= size)
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		char c = end[1 + (ptrdiff_t)i - (ptrdiff_t)size];
+
+		if (shape[i] == 'd' ? c < '0' || c > '9' : c != shape[i])
+			return false;
+	}
+
+	return true;
+}
+
 /* Read `digits` decimal digits at *cursor, after `lead` if that is not NUL. */
 static bool
 read_number(const char **cursor, char lead, int digits, int *ret_value)

@@ -60,6 +60,9 @@ char *name_decode(const char *text, struct err *err) MUST_CHECK;
 /* "pg-daily-20251125-020000-7f3a": job, UTC start, 4 random hex digits.  Yours. */
 char *backup_id_make(const char *job, struct wall_time time, const char *random_hex) MUST_CHECK;
 
+/* Has `text` the shape that backup_id_make gives: JOB-YYYYMMDD-HHMMSS-HEX. */
+bool backup_id_is(const char *text);
+
 /*
  * The user's own files, made by cron before us: does this object look like a backup of a layout
  * ("backup-2025-11-25.dump", "backup-2025-11-25.<database>.dump", both also with our -HHMMSS)?
