@@ -43,6 +43,18 @@ carry_out(struct engine *engine, const char *intent_name, const struct name_list
 	return store_remove(engine->store, intent_name, err);
 }
 
+/* What the intent's file names is then pruned again, or stays: nothing that is whole is lost. */
+static int
+cannot_finish(const struct engine *engine, const char *name, struct err *err)
+{
+	(void)err_wrap(err, "unfinished prune '%s'", name);
+	if (err->kind != ERR_DATA)
+		return -1;
+
+	return err_hint(err, "Look at it, move '%s/%s' out of the store, then try again.",
+	    engine->store->location, name);
+}
+
 int
 prune_finish_pending(struct engine *engine, struct err *err)
 {
@@ -58,7 +70,7 @@ prune_finish_pending(struct engine *engine, struct err *err)
 
 		if (store_get_text(engine->store, name, RECORD_MAX_BYTES, &text, err) < 0 ||
 		    prune_parse(str_text(&text), text.size, &objects, err) < 0)
-			return err_wrap(err, "unfinished prune '%s'", name);
+			return cannot_finish(engine, name, err);
 		log_info("finishing the removal that a killed prune began ('%s')", name);
 		if (carry_out(engine, name, &objects, err) < 0)
 			return -1;

@@ -240,6 +240,50 @@ prune_format(const char *backup_id, const struct name_list *objects)
 	return dump_and_free(root);
 }
 
+/* No empty part, and none that leads elsewhere. */
+static bool
+is_plain(const char *name)
+{
+	for (const char *at = name;; at++) {
+		size_t size = strcspn(at, "/");
+
+		if (size == 0 || (size == 1 && at[0] == '.') ||
+		    (size == 2 && at[0] == '.' && at[1] == '.'))
+			return false;
+		at += size;
+		if (*at == '\0')
+			return true;
+	}
+}
+
+/*
+ * What an intent may name: a backup's manifest first, then what lies in the manifest's folder, and
+ * proofs.  A damaged one must not make a prune remove anything else.
+ */
+static bool
+is_of_one_backup(const struct name_list *list)
+{
+	SCOPED(freep) char *folder = NULL;
+	SCOPED(freep) char *within = NULL;
+
+	if (list->names.count == 0 || !name_is_manifest(list->names.items[0]))
+		return false;
+	folder = name_folder(list->names.items[0]);
+	within = xasprintf("%s/", folder);
+	if (folder[0] == '\0' || str_starts_with(within, RECORD_PREFIX))
+		return false;
+	for (size_t i = 0; i < list->names.count; i++) {
+		const char *name = list->names.items[i];
+
+		if (!is_plain(name) ||
+		    (!str_starts_with(name, within) &&
+			!str_starts_with(name, RECORD_PROOF_PREFIX "/")))
+			return false;
+	}
+
+	return true;
+}
+
 int
 prune_parse(const char *text, size_t size, struct name_list *ret_objects, struct err *err)
 {
@@ -256,7 +300,7 @@ prune_parse(const char *text, size_t size, struct name_list *ret_objects, struct
 			vec_push(&list.names, xstrdup(name));
 	}
 	json_decref(root);
-	if (!is_sound) {
+	if (!is_sound || !is_of_one_backup(&list)) {
 		name_list_done(&list);
 		return err_set(err, ERR_DATA, "the record of an unfinished prune is damaged");
 	}

@@ -25,6 +25,7 @@
 struct err;
 struct json_t;
 
+#define RECORD_PREFIX ".blackstart/"
 #define RECORD_PROOF_PREFIX ".blackstart/proof"
 #define RECORD_PIN_PREFIX ".blackstart/pin"
 #define RECORD_PRUNE_PREFIX ".blackstart/prune"
@@ -72,6 +73,7 @@ struct name_list {
 void name_list_done(struct name_list *list);
 char *prune_name(const char *backup_id) MUST_CHECK;
 char *prune_format(const char *backup_id, const struct name_list *objects) MUST_CHECK;
+/* ERR_DATA also when it names what is no part of that one backup. */
 int prune_parse(const char *text, size_t size, struct name_list *ret_objects, struct err *err)
     MUST_CHECK;
 

@@ -58,7 +58,8 @@ def option_row(owner, option, lists):
 
 def word_row(word):
     return (f"{{ {c_text.string(word['name'])}, {c_text.boolean(word.get('required'))}, "
-            f"{c_text.boolean(word.get('many'))}, {c_text.string(word['doc'])} }}")
+            f"{c_text.boolean(word.get('many'))}, {c_text.string(word['doc'])}, "
+            f"{c_text.boolean(word.get('type') == 'label')} }}")
 
 
 def example_row(example):

@@ -270,6 +270,11 @@ read_word(struct reading *r, const char *word, struct err *err)
 		    command->words[command->words_count - 1].name);
 		return hint_help(r, err);
 	}
+	if (r->args.positionals.count < command->words_count &&
+	    command->words[r->args.positionals.count].is_label && !name_is_valid_label(word)) {
+		(void)refuse_label(word, err);
+		return err_wrap(err, "%s", command->words[r->args.positionals.count].name);
+	}
 	vec_push(&r->args.positionals, word);
 
 	return 0;

@@ -34,6 +34,7 @@ struct command_word {
 	bool is_required;
 	bool is_many;
 	const char *doc;
+	bool is_label; /* a source's or a job's name, not a path and no URL */
 };
 
 struct command_example {

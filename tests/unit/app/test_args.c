@@ -265,6 +265,11 @@ test_mistakes(void **state)
 	    "Did you mean 'dump'?");
 	assert_refused("backup u --name ../etc", "--name: '../etc' is not a name",
 	    "Use letters, digits, '_', '.' and '-', at most 63, with a letter or digit first.");
+	assert_refused("source adopt ../etc --store a", "NAME: '../etc' is not a name",
+	    "Use letters, digits, '_', '.' and '-', at most 63, with a letter or digit first.");
+	assert_refused("source adopt postgres://u@h/d --store a",
+	    "NAME: 'postgres://u@h/d' is not a name",
+	    "Use letters, digits, '_', '.' and '-', at most 63, with a letter or digit first.");
 	assert_refused("backup u --rate fast", "--rate: 'fast' is not a size",
 	    "'blackstart backup --help' shows examples and options.");
 }

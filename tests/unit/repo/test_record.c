@@ -125,20 +125,45 @@ test_prune_intents(void **state)
 	struct name_list objects = { .names = { .count = 0 } };
 	struct name_list again;
 	struct err err = ERR_INIT;
+	/* What a backup's own intent never names. */
+	static const char *const foreign[] = {
+		"{\"objects\":[]}",
+		"{\"objects\":[\"a/x.dump\"]}",
+		"{\"objects\":[\"x.manifest.json\",\"y.dump\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\"\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\"/etc/passwd\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\"b/y.dump\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\"a/../b/y.dump\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\"a/b/..\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\"a//y.dump\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\"a/\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\".blackstart/store.json\"]}",
+		"{\"objects\":[\"a/x.manifest.json\",\".blackstart/proof/../store.json\"]}",
+		"{\"objects\":[\"../a/x.manifest.json\",\"../a/y.dump\"]}",
+		"{\"objects\":[\".blackstart/x.manifest.json\",\".blackstart/store.json\"]}",
+	};
 	char *text;
 
 	(void)state;
 	vec_push(&objects.names, xstrdup("a/x.manifest.json"));
 	vec_push(&objects.names, xstrdup("a/x \xc3\xb6.dump"));
+	vec_push(&objects.names, xstrdup("a/x.d/toc.dat"));
+	vec_push(&objects.names, xstrdup(".blackstart/proof/pg-1/3.json"));
 	text = prune_format("pg-1", &objects);
 	assert_int_equal(prune_parse(text, strlen(text), &again, &err), 0);
-	assert_int_equal(again.names.count, 2);
+	assert_int_equal(again.names.count, 4);
 	assert_string_equal(again.names.items[0], "a/x.manifest.json");
 	assert_string_equal(again.names.items[1], "a/x \xc3\xb6.dump");
 	name_list_done(&again);
 	assert_int_equal(prune_parse(text, strlen(text) - 3, &again, &err), -1);
 	assert_int_equal(err.kind, ERR_DATA);
 	assert_int_equal(prune_parse("{\"objects\":[1]}", 15, &again, &err), -1);
+	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++) {
+		err_clear(&err);
+		if (prune_parse(foreign[i], strlen(foreign[i]), &again, &err) == 0)
+			fail_msg("%s", foreign[i]);
+		assert_int_equal(err.kind, ERR_DATA);
+	}
 	assert_name(prune_name("pg-1"), ".blackstart/prune/pg-1.json");
 	free(text);
 	name_list_done(&objects);
