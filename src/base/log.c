@@ -64,16 +64,22 @@ write_line(int fd, struct str *line)
 }
 
 static void
+emit_stderr(enum log_level level, const char *label, const char *text)
+{
+	SCOPED(str_done) struct str line = STR_INIT_MAX(LOG_LINE_MAX);
+
+	if (level > target.level)
+		return;
+	if (label != NULL)
+		str_addf(&line, "%s: ", label);
+	add_visible(&line, text);
+	write_line(STDERR_FILENO, &line);
+}
+
+static void
 emit(enum log_level level, const char *label, const char *text)
 {
-	if (level <= target.level) {
-		SCOPED(str_done) struct str line = STR_INIT_MAX(LOG_LINE_MAX);
-
-		if (label != NULL)
-			str_addf(&line, "%s: ", label);
-		add_visible(&line, text);
-		write_line(STDERR_FILENO, &line);
-	}
+	emit_stderr(level, label, text);
 	if (target.run_fd >= 0) {
 		SCOPED(str_done) struct str line = STR_INIT_MAX(LOG_LINE_MAX);
 		char now[CLOCK_TEXT_SIZE];
@@ -120,6 +126,20 @@ void
 log_debug(const char *format, ...)
 {
 	EMIT(LOG_LEVEL_DEBUG, level_names[LOG_LEVEL_DEBUG]);
+}
+
+void
+log_trace(const char *format, ...)
+{
+	char text[LOG_LINE_MAX / 2];
+	va_list args;
+
+	if (target.level < LOG_LEVEL_DEBUG)
+		return;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	emit_stderr(LOG_LEVEL_DEBUG, level_names[LOG_LEVEL_DEBUG], text);
 }
 
 void

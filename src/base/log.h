@@ -33,6 +33,9 @@ void log_warning(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* As log_debug, but never in a run's log: for what happens many times a second. */
+void log_trace(const char *format, ...) PRINTF_LIKE(1, 2);
+
 /* The error's message as an error line and, if it has one, its hint as a line "hint: ...". */
 void log_err(const struct err *err);
 

@@ -5,6 +5,7 @@
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
+#include "app/cli/run_wal.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -237,6 +238,28 @@ apply_retention(struct cli *cli, const struct config_job *job, struct source *so
 	return 0;
 }
 
+/* A stream's job makes no backup; what it did is in its log. */
+static int
+run_stream(struct cli *cli, const struct config_job *from, struct source *source, json_t *results,
+    unsigned *warnings, struct err *err)
+{
+	json_t *result;
+
+	if (from->is_continuous && args_words_count(cli->args) > 1) {
+		(void)err_set(err, ERR_USAGE,
+		    "job '%s' runs for ever, so it cannot be one of several", from->name);
+		return err_hint(err, "Run it alone: blackstart run %s", from->name);
+	}
+	if (run_wal(cli, from, source, warnings, err) < 0)
+		return -1;
+	result = json_object();
+	(void)json_object_set_new(result, "job", out_json_text(from->name));
+	(void)json_object_set_new(result, "state", json_string(*warnings > 0 ? "warning" : "ok"));
+	(void)json_array_append_new(results, result);
+
+	return 0;
+}
+
 static int
 run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, struct err *err)
 {
@@ -254,7 +277,11 @@ run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, 
 	job.rate_limit_bytes_per_s = from->rate_limit_bytes_per_s;
 	job.parallel = from->parallel;
 	job.source = wire_source(&cli->wire, from->source, err);
-	if (job.source == NULL || backup_run(&cli->wire.engine, &job, &outcome, err) < 0)
+	if (job.source == NULL)
+		return -1;
+	if (run_wal_is_it(from, job.source))
+		return run_stream(cli, from, job.source, results, warnings, err);
+	if (backup_run(&cli->wire.engine, &job, &outcome, err) < 0)
 		return -1;
 	out_progress_end(cli);
 	if (outcome.first_warning != NULL)

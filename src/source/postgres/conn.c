@@ -37,13 +37,15 @@ keyword_add(struct keywords *keywords, const char *name, const char *value)
 }
 
 static PGconn *
-connect_start(const struct postgres *pg, const char *database, enum pg_mode mode)
+connect_start(const struct postgres *pg, const char *database, enum pg_mode mode,
+    const char *client_name, const char *address)
 {
 	struct keywords keywords = { .count = 0 };
 	char port[16];
 
 	(void)snprintf(port, sizeof(port), "%u", pg->port);
 	keyword_add(&keywords, "host", pg->host);
+	keyword_add(&keywords, "hostaddr", address);
 	keyword_add(&keywords, "port", port);
 	keyword_add(&keywords, "user", pg->user);
 	keyword_add(&keywords, "password", secret_text(pg->password));
@@ -53,12 +55,13 @@ connect_start(const struct postgres *pg, const char *database, enum pg_mode mode
 		keyword_add(&keywords, "dbname", database);
 	keyword_add(&keywords, "sslmode", pg->sslmode);
 	keyword_add(&keywords, "sslrootcert", pg->sslrootcert);
-	keyword_add(&keywords, "application_name", "blackstart");
+	keyword_add(&keywords, "application_name", client_name);
 	keyword_add(&keywords, "client_encoding", "UTF8");
 	keyword_add(&keywords, "keepalives", "1");
 	keyword_add(&keywords, "keepalives_idle", "30");
 	keyword_add(&keywords, "keepalives_interval", "10");
 	keyword_add(&keywords, "keepalives_count", "3");
+	keyword_add(&keywords, "tcp_user_timeout", "60000");
 
 	return PQconnectStartParams(keywords.names, keywords.values, 0);
 }
@@ -275,7 +278,25 @@ notice_ignore(void *context, const PGresult *result)
 }
 
 PGconn *
+pg_connect_begin(const struct postgres *pg, const char *client_name, const char *address)
+{
+	PGconn *conn = connect_start(pg, pg->maintenance_database, PG_SQL, client_name, address);
+
+	if (conn != NULL)
+		(void)PQsetNoticeReceiver(conn, notice_ignore, NULL);
+
+	return conn;
+}
+
+PGconn *
 pg_connect(const struct postgres *pg, const char *database, enum pg_mode mode, struct err *err)
+{
+	return pg_connect_named(pg, database, mode, "blackstart", err);
+}
+
+PGconn *
+pg_connect_named(const struct postgres *pg, const char *database, enum pg_mode mode,
+    const char *client_name, struct err *err)
 {
 	if (pg->host == NULL) {
 		(void)err_set(err, ERR_USAGE, "no live server is known for postgres '%s'",
@@ -288,7 +309,7 @@ pg_connect(const struct postgres *pg, const char *database, enum pg_mode mode, s
 	if (database == NULL)
 		database = pg->maintenance_database;
 
-	SCOPED(pg_conn_freep) PGconn *conn = connect_start(pg, database, mode);
+	SCOPED(pg_conn_freep) PGconn *conn = connect_start(pg, database, mode, client_name, NULL);
 	if (conn == NULL) {
 		(void)err_set(err, ERR_BUG, "cannot connect: out of memory");
 		return NULL;

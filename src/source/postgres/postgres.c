@@ -11,6 +11,7 @@
 #include "source/postgres/wal/feed.h"
 #include "source/postgres/wal/fetch.h"
 #include "source/postgres/wal/push.h"
+#include "source/postgres/wal/receive.h"
 #include "source/postgres/wal/recovery.h"
 
 enum { DEFAULT_PORT = 5432 };
@@ -225,6 +226,13 @@ postgres_feed(struct source *source, struct archive *archive, const struct feed_
 	return wal_feed(archive, request, err);
 }
 
+static int
+postgres_follow(struct source *source, const struct follow_request *request,
+    struct archive *archive, struct err *err)
+{
+	return wal_receive(postgres_of(source), request, NULL, archive, err);
+}
+
 static void
 texts_free(char **texts)
 {
@@ -267,6 +275,7 @@ const struct source_ops postgres_source_ops = {
 	.plan = postgres_plan,
 	.restore = postgres_restore,
 	.promote = postgres_promote,
+	.follow = postgres_follow,
 	.push = postgres_push,
 	.fetch = postgres_fetch,
 	.feed = postgres_feed,

@@ -65,6 +65,18 @@ pg_result_freep(PGresult **result)
 PGconn *pg_connect(const struct postgres *pg, const char *database, enum pg_mode mode,
     struct err *err) MUST_CHECK;
 
+/* The same with another application_name. */
+PGconn *pg_connect_named(const struct postgres *pg, const char *database, enum pg_mode mode,
+    const char *client_name, struct err *err) MUST_CHECK;
+
+/*
+ * Begin a connection to the maintenance database and leave PQconnectPoll to the caller, who must
+ * not wait; nothing is set in the session.  `address` saves the look-up of the host's name, NULL:
+ * look it up.  NULL only without memory.
+ */
+PGconn *pg_connect_begin(const struct postgres *pg, const char *client_name, const char *address)
+    MUST_CHECK;
+
 /* Run one statement; NULL and ERR_* unless it succeeded (rows or command). Stops on a stop. */
 PGresult *pg_query(PGconn *conn, const char *sql, struct err *err) MUST_CHECK;
 
@@ -89,6 +101,9 @@ void pg_add_literal(struct str *to, const char *text);
 
 /* 150004 for 15.4; of the connected server. */
 int pg_server_version(const PGconn *conn);
+
+/* The size of its WAL segments: 1 MiB to 1 GiB. */
+int pg_wal_segment_bytes(PGconn *conn, uint64_t *ret_bytes, struct err *err) MUST_CHECK;
 
 /* "15.4" for 150004; yours. */
 char *pg_version_text(int version) MUST_CHECK;

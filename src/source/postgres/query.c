@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "base/str.h"
 #include "os/file.h"
 #include "os/stop.h"
@@ -228,6 +229,37 @@ pg_execute(PGconn *conn, const char *sql, struct err *err)
 	SCOPED(pg_result_freep) PGresult *result = pg_query(conn, sql, err);
 
 	return result != NULL ? 0 : -1;
+}
+
+/* ---- what both protocols answer ----------------------------------------------------------------- */
+
+/* SHOW answers "16MB": a number and a unit of 1024s, whatever it is called. */
+int
+pg_wal_segment_bytes(PGconn *conn, uint64_t *ret_bytes, struct err *err)
+{
+	SCOPED(freep) char *text = pg_query_value(conn, "SHOW wal_segment_size", err);
+	uint64_t scale = 1;
+	size_t digits;
+
+	if (text == NULL)
+		return -1;
+	digits = strspn(text, "0123456789");
+	if (str_equals(text + digits, "kB"))
+		scale = 1024;
+	else if (str_equals(text + digits, "MB"))
+		scale = 1024 * 1024;
+	else if (str_equals(text + digits, "GB"))
+		scale = 1024 * 1024 * 1024;
+	text[digits] = '\0';
+	if (parse_u64(text, 1, 1 << 30, ret_bytes, err) < 0 ||
+	    !mem_mul(*ret_bytes, scale, ret_bytes))
+		return err_wrap(err, "wal_segment_size");
+	if (*ret_bytes < 1024 * 1024 || *ret_bytes > 1024 * 1024 * 1024 ||
+	    (*ret_bytes & (*ret_bytes - 1)) != 0)
+		return err_set(err, ERR_PEER,
+		    "the server's wal_segment_size is no power of two from 1 MB to 1 GB");
+
+	return 0;
 }
 
 /* ---- quoting -------------------------------------------------------------------------------- */

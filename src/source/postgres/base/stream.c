@@ -23,7 +23,6 @@ enum {
 	RATE_MIN_KB = 32,
 	RATE_MAX_KB = 1048576,
 	CLOSING_BLOCKS_BYTES = 1024,
-	DEFAULT_WAL_SEGMENT_BYTES = 16 * 1024 * 1024,
 };
 
 struct base_stream {
@@ -53,34 +52,6 @@ notice_keep(void *context, const PGresult *result)
 		vec_push(&stream->end->notices, xstrndup(text, NOTICE_TEXT_MAX));
 }
 
-/* SHOW answers "16MB": a number and a unit of 1024s, whatever it is called. */
-static int
-show_wal_segment_bytes(PGconn *conn, uint64_t *ret_bytes, struct err *err)
-{
-	SCOPED(freep) char *text = pg_query_value(conn, "SHOW wal_segment_size", err);
-	uint64_t scale = 1;
-	size_t digits;
-
-	if (text == NULL)
-		return -1;
-	digits = strspn(text, "0123456789");
-	if (str_equals(text + digits, "kB"))
-		scale = 1024;
-	else if (str_equals(text + digits, "MB"))
-		scale = 1024 * 1024;
-	else if (str_equals(text + digits, "GB"))
-		scale = 1024 * 1024 * 1024;
-	text[digits] = '\0';
-	if (parse_u64(text, 1, 1 << 30, ret_bytes, err) < 0 ||
-	    !mem_mul(*ret_bytes, scale, ret_bytes))
-		return err_wrap(err, "wal_segment_size");
-	if (*ret_bytes < 1024 * 1024 || *ret_bytes > 1024 * 1024 * 1024 ||
-	    (*ret_bytes & (*ret_bytes - 1)) != 0)
-		*ret_bytes = DEFAULT_WAL_SEGMENT_BYTES;
-
-	return 0;
-}
-
 static int
 ask_server(struct base_stream *stream, struct err *err)
 {
@@ -100,7 +71,7 @@ ask_server(struct base_stream *stream, struct err *err)
 		return -1;
 	server->has_checksums = strcmp(checksums, "on") == 0;
 
-	return show_wal_segment_bytes(stream->conn, &server->wal_segment_bytes, err);
+	return pg_wal_segment_bytes(stream->conn, &server->wal_segment_bytes, err);
 }
 
 struct base_stream *

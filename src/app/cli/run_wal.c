@@ -1,0 +1,46 @@
+#include "app/cli/run_wal.h"
+
+#include "app/cli/args.h"
+#include "app/cli/cli.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "config/config.h"
+#include "engine/follow.h"
+#include "source/source.h"
+
+bool
+run_wal_is_it(const struct config_job *job, const struct source *source)
+{
+	return source->ops->stream != NULL && str_equals(job->kind, source->ops->stream->name);
+}
+
+static int
+receive(struct cli *cli, const struct config_job *job, struct source *source, struct err *err)
+{
+	const char *store = args_text(cli->args, "store");
+	/* This very program, also when its file was replaced meanwhile. */
+	const char *const settler[] = { "/proc/self/exe", "settle", source->label, "--follow", "-c",
+		cli->wire.config->path, store != NULL ? "--store" : NULL, store, NULL };
+	const struct follow_job order = {
+		.name = job->name,
+		.source = source,
+		.slot = job->slot,
+		.client_name = job->standby_name,
+		.heartbeat_us = job->heartbeat_us,
+		.settler = settler,
+	};
+
+	return follow_run(&cli->wire.engine, &order, err);
+}
+
+int
+run_wal(struct cli *cli, const struct config_job *job, struct source *source, unsigned *warnings,
+    struct err *err)
+{
+	if (job->is_continuous)
+		return receive(cli, job, source, err);
+	(void)warnings;
+
+	return err_set(err, ERR_UNSUPPORTED,
+	    "job '%s': looking after a log that is not received is not built yet", job->name);
+}

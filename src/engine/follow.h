@@ -1,0 +1,32 @@
+/*
+ * A job that looks after a continuous stream: a run like others, with a lock, a log and a row in
+ * the catalog, but no backup at its end.
+ */
+#ifndef ENGINE_FOLLOW_H
+#define ENGINE_FOLLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/scope.h"
+
+struct engine;
+struct err;
+struct source;
+
+struct follow_job {
+	const char *name; /* of the job */
+	struct source *source;
+	const char *slot;
+	const char *client_name;
+	int64_t heartbeat_us;       /* 0: none */
+	const char *const *settler; /* argv of `settle --follow` for this source, or NULL */
+};
+
+/*
+ * Keep the stream durable until a stop (0), or what cannot pass by itself.  ERR_BUSY: the job
+ * runs already, ERR_UNSUPPORTED: this kind of source has no stream.
+ */
+int follow_run(struct engine *engine, const struct follow_job *job, struct err *err) MUST_CHECK;
+
+#endif
