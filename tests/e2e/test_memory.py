@@ -73,7 +73,8 @@ def make_tables(server, database, count):
 @pytest.mark.parametrize("count", [
     20000, pytest.param(100000, marks=pytest.mark.matrix)])
 def test_very_many_tables(bs, new_server, store, password_file, count):
-    server = new_server(settings={"max_locks_per_transaction": "4096", "autovacuum": "off"})
+    server = new_server(settings={"max_locks_per_transaction": "4096", "autovacuum": "off",
+                                  "jit": "off"})
     server.sql("CREATE DATABASE viele")
     make_tables(server, "viele", count)
     result = bs.ok("backup", server.url("viele"), "--store", store, "--password-file",
