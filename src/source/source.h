@@ -98,6 +98,7 @@ struct backup_view {
 struct stream_kind {
 	const char *name;   /* "wal": what the key `do` of its job says */
 	const char *folder; /* in the source's folder: "wal" */
+	const char *target; /* how a server that recovers names the piece it wants, or NULL */
 };
 
 struct follow_request {

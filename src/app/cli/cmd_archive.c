@@ -5,6 +5,7 @@
 
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
+#include "app/helper.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -14,6 +15,7 @@
 #include "os/random.h"
 #include "repo/names.h"
 #include "source/archive.h"
+#include "source/feed.h"
 #include "source/source.h"
 
 enum {
@@ -146,25 +148,75 @@ cmd_archive_push(struct cli *cli, struct err *err)
 /* ---- archive-get --------------------------------------------------------------------------------- */
 
 static int
+tell_absent(const char *name)
+{
+	log_info("%s is not in the archive, nor anything later", name);
+
+	return EXIT_ABSENT;
+}
+
+/* From somebody else's feeder: his word counts, and there is nothing else to go by. */
+static int
+get_from(const char *socket_path, const char *name, const char *path, struct err *err)
+{
+	SCOPED(feed_answer_done) struct feed_answer answer = { .fd = -1 };
+
+	if (feed_ask(socket_path, name, &answer, err) < 0)
+		return -1;
+	switch (answer.status) {
+	case FEED_DELIVERED:
+		if (answer.text[0] != '\0')
+			log_warning("%s, continuing", answer.text);
+		return feed_save(&answer, path, err) < 0 ? -1 : EXIT_OK;
+	case FEED_ABSENT:
+		return tell_absent(name);
+	case FEED_DOUBT:
+	default:
+		return err_set(err, ERR_PEER, "%s", answer.text);
+	}
+}
+
+static int
+get_directly(struct cli *cli, const struct work *work, const char *name, const char *path,
+    struct err *err)
+{
+	const char *target = work->source->ops->stream->target;
+	bool is_recovery = target != NULL && str_equals(name_base(path), target) &&
+	    !args_flag(cli->args, "direct");
+	SCOPED(freep)
+	char *socket_path = is_recovery ? helper_socket(cli->wire.engine.store, work->archive, path)
+					: NULL;
+	enum fetch_result result;
+
+	if (socket_path != NULL && helper_fetch(socket_path, name, path))
+		return EXIT_OK;
+	if (work->source->ops->fetch(work->source, work->archive, name, path, &result, err) < 0)
+		return err_wrap(err, "source '%s'", work->source->label);
+	if (result == FETCH_ABSENT)
+		return tell_absent(name);
+	if (socket_path != NULL)
+		helper_start(socket_path, work->source, work->archive, name, path);
+
+	return EXIT_OK;
+}
+
+static int
 cmd_archive_get(struct cli *cli, struct err *err)
 {
 	SCOPED(work_done) struct work work = { .archive = NULL };
+	const char *feed = args_text(cli->args, "feed");
 	const char *name = args_word(cli->args, 0);
+	const char *path = args_word(cli->args, 1);
 	char tag[TAG_DIGITS + 1];
 	const char *run_id;
-	enum fetch_result result;
 
-	if (work_open(cli, &work, WIRE_READ, &run_id, tag, err) < 0)
+	if (feed != NULL)
+		return get_from(feed, name, path, err);
+	if (wire_init(&cli->wire, cli->args, err) < 0 ||
+	    work_open(cli, &work, WIRE_READ, &run_id, tag, err) < 0)
 		return -1;
-	if (work.source->ops->fetch(work.source, work.archive, name, args_word(cli->args, 1),
-		&result, err) < 0)
-		return err_wrap(err, "source '%s'", work.source->label);
-	if (result == FETCH_DELIVERED)
-		return EXIT_OK;
-	log_info("%s is not in the archive of source '%s', nor anything later", name,
-	    work.source->label);
 
-	return EXIT_ABSENT;
+	return get_directly(cli, &work, name, path, err);
 }
 
 static int
@@ -177,7 +229,7 @@ cmd_not_built(struct cli *cli, struct err *err)
 
 const struct command_entry cmd_archive_entries[] = {
 	{ .verb = "archive-push", .run = cmd_archive_push },
-	{ .verb = "archive-get", .run = cmd_archive_get },
+	{ .verb = "archive-get", .is_bare = true, .run = cmd_archive_get },
 	{ .verb = "settle", .run = cmd_not_built },
 	{ .verb = NULL },
 };

@@ -33,7 +33,11 @@ static const struct backup_kind postgres_kinds[] = {
 	},
 };
 
-static const struct stream_kind postgres_stream = { .name = "wal", .folder = "wal" };
+static const struct stream_kind postgres_stream = {
+	.name = "wal",
+	.folder = "wal",
+	.target = "RECOVERYXLOG",
+};
 
 static bool
 is_base(const char *kind)
