@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "engine/archive.h"
 #include "engine/engine.h"
 #include "engine/intake.h"
 #include "engine/run.h"
@@ -31,6 +32,7 @@ struct making {
 	struct place place;
 	struct sink *marker; /* never finished: tells a sweep that the folder is unfinished */
 	struct manifest *draft;
+	struct archive *archive; /* of a stream that covers it; NULL: it carries its own */
 	struct engine_intake intake;
 };
 
@@ -187,6 +189,43 @@ write_manifest(struct making *making, struct err *err)
 	return store_put_text(making->engine->store, name, making->run.row.id, text, err);
 }
 
+/*
+ * Does a receiver run for this source: its slot was there before us, so that the log of this
+ * backup cannot miss, and the backup need not carry it.
+ */
+static bool
+is_covered(const struct making *making, const struct backup_kind *kind)
+{
+	const struct engine *engine = making->engine;
+	const struct source *source = making->job->source;
+
+	if (!kind->is_window_base || source->ops->stream == NULL)
+		return false;
+	for (size_t i = 0; i < engine->jobs_count; i++) {
+		const struct known_job *job = &engine->jobs[i];
+
+		if (str_equals(job->source, source->label) &&
+		    str_equals(job->kind, source->ops->stream->name) &&
+		    run_is_held(engine, job->name))
+			return true;
+	}
+
+	return false;
+}
+
+static int
+open_archive(struct making *making, const struct backup_kind *kind, struct err *err)
+{
+	const struct backup_job *job = making->job;
+
+	if (job->archive != NULL || !is_covered(making, kind))
+		return 0;
+	making->archive = engine_archive_open(making->engine, job->source->ops, job->source->label,
+	    making->run.row.id, err);
+
+	return making->archive != NULL ? 0 : -1;
+}
+
 static int
 make_parts(struct making *making, struct err *err)
 {
@@ -197,7 +236,7 @@ make_parts(struct making *making, struct err *err)
 		.rate_limit_bytes_per_s = job->rate_limit_bytes_per_s,
 		.parallel = job->parallel,
 		.format = job->format,
-		.archive = job->archive,
+		.archive = job->archive != NULL ? job->archive : making->archive,
 		.spool_dir = making->engine->scratch_root,
 		.progress = job->progress,
 	};
@@ -234,7 +273,8 @@ make_backup(struct making *making, struct err *err)
 		log_info("removed %u unfinished files of runs that died", swept);
 	if (source->ops->identify(source, &who, err) < 0 ||
 	    check_identity(making->engine, source->label, &who, err) < 0 ||
-	    find_place(making, kind, err) < 0 || put_marker(making, err) < 0)
+	    find_place(making, kind, err) < 0 || put_marker(making, err) < 0 ||
+	    open_archive(making, kind, err) < 0)
 		return -1;
 
 	making->draft = manifest_new();
@@ -256,6 +296,7 @@ making_done(struct making *making)
 	intake_done(&making->intake);
 	manifest_free(making->draft);
 	place_done(&making->place);
+	engine_archive_close(making->archive);
 }
 
 static void

@@ -5,22 +5,54 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
+#include "engine/archive.h"
 #include "engine/engine.h"
 #include "engine/run.h"
 #include "engine/view.h"
 #include "repo/manifest.h"
+
+/* The order with the archive of its source, if there is one. */
+struct equipped {
+	struct restore_request request;
+	struct archive *archive;
+};
+
+static void
+equipped_done(struct equipped *equipped)
+{
+	engine_archive_close(equipped->archive);
+}
+
+static int
+equip(struct engine *engine, const struct restore_order *order, struct equipped *equipped,
+    struct err *err)
+{
+	const struct source_ops *ops = order->source->ops;
+	const char *label = order->backup->source;
+
+	equipped->request = order->request;
+	if (order->request.archive != NULL || !engine_archive_exists(engine, ops, label))
+		return 0;
+	equipped->archive = engine_archive_open(engine, ops, label, "restore", err);
+	equipped->request.archive = equipped->archive;
+
+	return equipped->archive != NULL ? 0 : -1;
+}
 
 int
 restore_plan(struct engine *engine, const struct restore_order *order,
     struct restore_plan *ret_plan, struct err *err)
 {
 	SCOPED(view_done) struct view view = { .engine = NULL };
+	SCOPED(equipped_done) struct equipped equipped = { .archive = NULL };
 	struct restore_plan plan = { .what = NULL };
 
-	if (view_open(engine, order->backup->manifest_name, &view, err) < 0)
+	if (view_open(engine, order->backup->manifest_name, &view, err) < 0 ||
+	    equip(engine, order, &equipped, err) < 0)
 		return -1;
 	plan.read_bytes = manifest_stored_bytes(view.manifest);
-	if (order->source->ops->plan(order->source, &view.base, &order->request, &plan, err) < 0) {
+	if (order->source->ops->plan(order->source, &view.base, &equipped.request, &plan, err) <
+	    0) {
 		restore_plan_done(&plan);
 		return -1;
 	}
@@ -58,13 +90,16 @@ do_restore(struct engine *engine, const struct restore_order *order, struct rest
 {
 	SCOPED(view_done) struct view view = { .engine = NULL };
 	SCOPED(restore_plan_done) struct restore_plan plan = { .what = NULL };
+	SCOPED(equipped_done) struct equipped equipped = { .archive = NULL };
 
 	if (restore_plan(engine, order, &plan, err) < 0 || restore_refuse(&plan, err) < 0)
 		return -1;
-	if (view_open(engine, order->backup->manifest_name, &view, err) < 0)
+	if (view_open(engine, order->backup->manifest_name, &view, err) < 0 ||
+	    equip(engine, order, &equipped, err) < 0)
 		return -1;
 
-	return order->source->ops->restore(order->source, &view.base, &order->request, report, err);
+	return order->source->ops->restore(order->source, &view.base, &equipped.request, report,
+	    err);
 }
 
 /* Run one of the verbs of this file with a record around it. */

@@ -53,6 +53,14 @@ take_locks(const struct engine *engine, const struct run_options *options, struc
 	return lockfile_take(run->row.lock_path, options->verb, &run->lock_fd, err);
 }
 
+bool
+run_is_held(const struct engine *engine, const char *job)
+{
+	SCOPED(freep) char *path = xasprintf("%s/lock/job-%s.lock", engine->state_dir, job);
+
+	return lockfile_is_held(path);
+}
+
 static void
 let_go(struct run *run)
 {

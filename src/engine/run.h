@@ -5,6 +5,8 @@
 #ifndef ENGINE_RUN_H
 #define ENGINE_RUN_H
 
+#include <stdbool.h>
+
 #include "base/clock.h"
 #include "base/scope.h"
 #include "catalog/catalog.h"
@@ -40,6 +42,9 @@ int run_begin(struct engine *engine, const struct run_options *options, struct r
  */
 void run_end(struct run *run, const struct err *failure, unsigned warnings_count,
     const char *first_warning);
+
+/* Does a process hold the lock of this job now: it runs. */
+bool run_is_held(const struct engine *engine, const char *job);
 
 /* Mark running rows whose lock is free as lost; *ret_count tells how many. */
 int run_sweep(struct engine *engine, unsigned *ret_count, struct err *err) MUST_CHECK;

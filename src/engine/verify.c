@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "catalog/catalog.h"
 #include "engine/adopt.h"
+#include "engine/archive.h"
 #include "engine/engine.h"
 #include "engine/run.h"
 #include "engine/scratch.h"
@@ -71,6 +72,7 @@ climb_with_driver(struct climb *climb, struct err *err)
 {
 	const struct verify_order *order = climb->order;
 	struct source *source = order->source;
+	SCOPED(engine_archive_closep) struct archive *archive = NULL;
 	struct verify_request request = {
 		.level = order->level,
 		.smoke = order->smoke,
@@ -83,6 +85,13 @@ climb_with_driver(struct climb *climb, struct err *err)
 		    scratch_dir_make(climb->engine, climb->run.row.id, &climb->scratch, err) < 0)
 			return -1;
 		request.scratch_dir = climb->scratch.path;
+	}
+	if (engine_archive_exists(climb->engine, source->ops, order->backup->source)) {
+		archive = engine_archive_open(climb->engine, source->ops, order->backup->source,
+		    climb->run.row.id, err);
+		if (archive == NULL)
+			return -1;
+		request.archive = archive;
 	}
 	climb->outcome->report.level = -1;
 	if (source->ops->verify(source, &climb->view.base, &request, &climb->outcome->report, err) <

@@ -69,4 +69,12 @@ struct backup_choice {
 int cli_choose_backup(struct cli *cli, const struct backup_choice *choice,
     struct backup_row *ret_row, struct err *err) MUST_CHECK;
 
+/*
+ * The source of this name; with NULL the only one of the config, else the only one of the store.
+ * One that only the store knows will do.  *ret_source is a loan.
+ */
+struct source;
+int cli_find_source(struct cli *cli, const char *name, struct source **ret_source, struct err *err)
+    MUST_CHECK;
+
 #endif

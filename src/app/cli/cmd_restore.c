@@ -6,6 +6,7 @@
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
+#include "app/cli/target.h"
 #include "app/url.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -13,6 +14,7 @@
 #include "base/str.h"
 #include "catalog/catalog.h"
 #include "config/config.h"
+#include "engine/recovery.h"
 #include "engine/restore.h"
 #include "source/source.h"
 #include "store/store.h"
@@ -21,7 +23,16 @@
 struct asked {
 	struct backup_row row;
 	struct restore_order order;
+	struct restore_target target;
+	struct fetcher fetcher;
 };
+
+static void
+asked_done(struct asked *asked)
+{
+	backup_row_done(&asked->row);
+	fetcher_done(&asked->fetcher);
+}
 
 /*
  * The word is a source (its newest backup) or a backup's id.  Where it goes tells which kind is
@@ -60,6 +71,27 @@ choose(struct cli *cli, struct asked *asked, struct err *err)
 	return 0;
 }
 
+/* A point in time chooses its base itself. */
+static int
+choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
+{
+	const char *word = args_word(cli->args, 0);
+	struct source *source = NULL;
+
+	if (args_text(cli->args, "backup") != NULL) {
+		(void)err_set(err, ERR_USAGE, "a target and --backup exclude each other");
+		return err_hint(err, "Leave out --backup: the target needs a certain base backup.");
+	}
+	if (str_equals(args_text(cli->args, "kind"), "dump")) {
+		(void)err_set(err, ERR_USAGE, "a dump cannot be brought to a point in time");
+		return err_hint(err, "Leave out --kind dump: a base backup is taken.");
+	}
+	if (cli_find_source(cli, word, &source, err) < 0)
+		return -1;
+
+	return recovery_choose(&cli->wire.engine, source, &asked->target, &asked->row, err);
+}
+
 static int
 resolve(struct cli *cli, struct asked *asked, struct err *err)
 {
@@ -67,7 +99,12 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 	const char *to = args_text(args, "to");
 	struct restore_order *order = &asked->order;
 
-	if (choose(cli, asked, err) < 0)
+	if (cli_target(cli, &asked->target, err) < 0)
+		return -1;
+	if ((asked->target.kind == TARGET_BACKUP ? choose(cli, asked, err)
+						 : choose_for_target(cli, asked, err)) < 0)
+		return -1;
+	if (fetcher_init(&asked->fetcher, cli, asked->row.source, err) < 0)
 		return -1;
 	order->backup = &asked->row;
 	order->source = to != NULL && url_is(to)
@@ -84,6 +121,8 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 		.parallel = args_number(args, "parallel", cli->wire.engine.cores),
 		.wants_globals = args_flag(args, "globals"),
 		.owner = args_text(args, "owner"),
+		.target = asked->target,
+		.fetcher = asked->fetcher.argv,
 		.progress = &cli->progress,
 	};
 
@@ -173,15 +212,13 @@ show_plan(struct cli *cli, struct asked *asked, struct err *err)
 static int
 cmd_plan(struct cli *cli, struct err *err)
 {
-	struct asked asked = { .row = { .id = NULL } };
-	int code = -1;
+	SCOPED(asked_done) struct asked asked = { .row = { .id = NULL } };
 
-	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) == 0 &&
-	    resolve(cli, &asked, err) == 0)
-		code = show_plan(cli, &asked, err);
-	backup_row_done(&asked.row);
+	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
+	    resolve(cli, &asked, err) < 0)
+		return -1;
 
-	return code;
+	return show_plan(cli, &asked, err);
 }
 
 /* ---- restore and promote ----------------------------------------------------------------------------- */
@@ -256,15 +293,13 @@ do_restore(struct cli *cli, struct asked *asked, struct err *err)
 static int
 cmd_restore(struct cli *cli, struct err *err)
 {
-	struct asked asked = { .row = { .id = NULL } };
-	int code = -1;
+	SCOPED(asked_done) struct asked asked = { .row = { .id = NULL } };
 
-	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) == 0 &&
-	    resolve(cli, &asked, err) == 0)
-		code = do_restore(cli, &asked, err);
-	backup_row_done(&asked.row);
+	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
+	    resolve(cli, &asked, err) < 0)
+		return -1;
 
-	return code;
+	return do_restore(cli, &asked, err);
 }
 
 /* The server whose databases are to be swapped: --to, --source, or the only source there is. */

@@ -9,12 +9,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/parse.h"
-#include "base/str.h"
-#include "catalog/catalog.h"
-#include "config/config.h"
 #include "engine/recovery.h"
 #include "source/source.h"
-#include "store/store.h"
 
 enum { POSITION_TEXT_SIZE = 24 };
 
@@ -25,61 +21,6 @@ position_text(uint64_t position, char *text)
 	    (uint32_t)position);
 
 	return text;
-}
-
-/* ---- which source ------------------------------------------------------------------------------------ */
-
-static int
-refuse_unknown(const struct cli *cli, const char *name, struct err *err)
-{
-	if (name != NULL)
-		(void)err_set(err, ERR_NOT_FOUND, "there is no backup of source '%s' in '%s'", name,
-		    cli->wire.engine.store->location);
-	else
-		(void)err_set(err, ERR_NOT_FOUND, "there is no backup in '%s'",
-		    cli->wire.engine.store->location);
-
-	return err_hint(err, "'blackstart list' shows what there is.");
-}
-
-/* A source that only the store knows: the one of this name, or the only one there is. */
-static int
-find_stored(struct cli *cli, const char *asked, struct source **ret_source, struct err *err)
-{
-	const struct backup_filter filter = { .source = asked };
-	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
-	const struct backup_row *first;
-
-	if (catalog_backup_list(cli->wire.engine.catalog, &filter, &rows, err) < 0)
-		return -1;
-	if (rows.rows.count == 0)
-		return refuse_unknown(cli, asked, err);
-	first = &rows.rows.items[0];
-	for (size_t i = 1; i < rows.rows.count; i++) {
-		if (str_equals(rows.rows.items[i].source, first->source))
-			continue;
-		(void)err_set(err, ERR_USAGE, "it is not said which source is meant");
-		return err_hint(err, "Name it: blackstart window %s", first->source);
-	}
-	*ret_source = wire_source_for(&cli->wire, first->source, first->source_type, err);
-
-	return *ret_source != NULL ? 0 : -1;
-}
-
-/* The one of the command line, else the only one of the config, else the only one of the store. */
-static int
-find_source(struct cli *cli, struct source **ret_source, struct err *err)
-{
-	const char *name = args_word(cli->args, 0);
-	const struct config *config = cli->wire.config;
-
-	if (name == NULL && config != NULL && config->sources.count == 1)
-		name = config->sources.items[0].name;
-	if (name == NULL || config == NULL || config_find_source(config, name) == NULL)
-		return find_stored(cli, name, ret_source, err);
-	*ret_source = wire_source(&cli->wire, name, err);
-
-	return *ret_source != NULL ? 0 : -1;
 }
 
 /* ---- for people ---------------------------------------------------------------------------------------- */
@@ -265,7 +206,7 @@ cmd_window(struct cli *cli, struct err *err)
 	struct source *source = NULL;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
-	    find_source(cli, &source, err) < 0 ||
+	    cli_find_source(cli, args_word(cli->args, 0), &source, err) < 0 ||
 	    recovery_window(&cli->wire.engine, source, &report, err) < 0)
 		return -1;
 	if (cli->is_json && window_json(source->label, &report, err) < 0)

@@ -154,6 +154,12 @@ struct scratch_options {
 	const char *superuser;       /* to connect as; NULL: "postgres", or one that lets us in */
 	const char *owner;           /* OS user to run as when we are root; NULL: scratch_user */
 	const char *socket_dir;      /* for is_kept: where its own settings put the socket */
+	/*
+	 * Called over and over until the server has ended its recovery, each time for a moment; an
+	 * error ends the wait.  NULL: there is nothing to do meanwhile.
+	 */
+	int (*idle)(void *context, struct err *err);
+	void *idle_context;
 };
 
 /*

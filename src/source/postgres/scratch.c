@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +28,10 @@ enum {
 	STOP_FAST_MS = 60 * 1000,
 	STOP_IMMEDIATE_MS = 10 * 1000,
 	LOG_TAIL_BYTES = 256 * 1024,
+	PID_FILE_MAX_BYTES = 8192,
+	PID_FILE_STATUS_LINE = 8,
 };
+#define START_GRACE_US (5 * US_PER_S)
 
 struct scratch {
 	struct postgres server;  /* how to connect to it */
@@ -291,15 +295,29 @@ find_reason(const char *log, char **ret_reason)
 	*ret_reason = best != NULL ? xstrndup(best, strcspn(best, "\n")) : NULL;
 }
 
+/* A long recovery logs a line for each segment: only the end of it tells why it ended. */
+static void
+read_log_tail(const struct scratch *scratch, struct str *to)
+{
+	SCOPED(closep) int fd = open(scratch->log_path, O_RDONLY | O_CLOEXEC);
+	SCOPED(freep) char *text = xmalloc(LOG_TAIL_BYTES);
+	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+	ssize_t got;
+
+	if (size <= 0)
+		return;
+	got = pread(fd, text, LOG_TAIL_BYTES, size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0);
+	if (got > 0)
+		str_add_bytes(to, text, (size_t)got);
+}
+
 static int
 explain_end(const struct scratch *scratch, struct err *err)
 {
 	SCOPED(str_done) struct str log = STR_INIT_MAX(LOG_TAIL_BYTES);
 	SCOPED(freep) char *reason = NULL;
-	struct err ignored = ERR_INIT;
 
-	if (file_exists(scratch->log_path))
-		(void)(file_read_all(scratch->log_path, LOG_TAIL_BYTES, &log, &ignored) < 0);
+	read_log_tail(scratch, &log);
 	find_reason(str_text(&log), &reason);
 	if (reason == NULL && scratch->process != NULL)
 		find_reason(process_stderr(scratch->process), &reason);
@@ -333,6 +351,64 @@ connect_once(struct scratch *scratch, const struct postgres *pg, struct err *err
 	return -1;
 }
 
+/*
+ * How far a server in recovery is, by what it writes into its pid file for pg_ctl (miscadmin.h,
+ * LOCK_FILE_LINE_PM_STATUS).  Asking over its socket would fill its log with refusals.
+ */
+enum pid_state {
+	PID_GONE,
+	PID_STARTING,
+	PID_READY,
+};
+
+static enum pid_state
+read_pid_state(const struct scratch *scratch)
+{
+	SCOPED(freep) char *path = path_join(scratch->data_dir, "postmaster.pid");
+	SCOPED(str_done) struct str text = STR_INIT_MAX(PID_FILE_MAX_BYTES);
+	struct err ignored = ERR_INIT;
+	const char *line;
+	char *end;
+	long pid;
+
+	if (file_read_all(path, PID_FILE_MAX_BYTES, &text, &ignored) < 0)
+		return PID_GONE;
+	pid = strtol(str_text(&text), &end, 10);
+	if (pid <= 0 || *end != '\n' || kill((pid_t)pid, 0) < 0)
+		return PID_GONE;
+	line = str_text(&text);
+	for (int i = 1; i < PID_FILE_STATUS_LINE && line != NULL; i++) {
+		line = strchr(line, '\n');
+		line = line != NULL ? line + 1 : NULL;
+	}
+
+	return line != NULL && str_starts_with(line, "ready") ? PID_READY : PID_STARTING;
+}
+
+static int
+wait_while_idle(struct scratch *scratch, const struct scratch_options *options, struct err *err)
+{
+	struct mono_time began = clock_mono();
+
+	/* It has START_GRACE_US to write the file at all. */
+	for (;;) {
+		enum pid_state state = read_pid_state(scratch);
+		bool is_young = clock_elapsed_us(began) < START_GRACE_US;
+		struct process_exit end;
+		struct err running = ERR_INIT;
+
+		if (state == PID_READY)
+			return 0;
+		if (scratch->process != NULL &&
+		    process_wait(scratch->process, 0, &end, &running) == 0)
+			return explain_end(scratch, err);
+		if (scratch->process == NULL && state == PID_GONE && !is_young)
+			return explain_end(scratch, err);
+		if (stop_check(err) < 0 || options->idle(options->idle_context, err) < 0)
+			return -1;
+	}
+}
+
 static int
 wait_until_ready(struct scratch *scratch, const struct postgres *pg, struct err *err)
 {
@@ -361,10 +437,12 @@ wait_until_ready(struct scratch *scratch, const struct postgres *pg, struct err 
 
 /* Kept: the server's own settings are used, and it must outlive us, so pg_ctl starts it. */
 static int
-start_kept(struct scratch *scratch, const char *postgres_path, struct err *err)
+start_kept(struct scratch *scratch, const struct scratch_options *options,
+    const char *postgres_path, struct err *err)
 {
 	SCOPED(args_done) struct args args = { .list = { .count = 0 } };
-	static const char *const fixed[] = { "start", "-w", "-s", "-t", "86400" };
+	const char *const fixed[] = { "start", options->idle != NULL ? "-W" : "-w", "-s", "-t",
+		"86400" };
 
 	scratch->log_path = path_join(scratch->work_dir, "server.log");
 	args_add(&args, sibling(postgres_path, "pg_ctl"));
@@ -448,10 +526,12 @@ scratch_start(const struct postgres *pg, const struct scratch_options *options, 
 		return NULL;
 	if (geteuid() != 0)
 		scratch->uid = 0; /* nothing to change */
-	if ((options->is_kept ? start_kept(scratch, program.path, err)
+	if ((options->is_kept ? start_kept(scratch, options, program.path, err)
 			      : start_own(scratch, options, program.path, err)) < 0)
 		return NULL;
 	scratch->server.host = scratch->socket_dir;
+	if (options->idle != NULL && wait_while_idle(scratch, options, err) < 0)
+		return NULL;
 	if (wait_until_ready(scratch, pg, err) < 0)
 		return NULL;
 

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "os/stop.h"
 #include "repo/manifest.h"
+#include "source/postgres/base/covered.h"
 #include "source/postgres/base/reader.h"
 #include "source/postgres/base/settings_internal.h"
 #include "source/postgres/base/stream_internal.h"
@@ -23,6 +24,8 @@
  * One pass over the server's stream: every buffer goes to the part's chain and to the reader that
  * checks each file.  The server's manifest comes last and decides.
  */
+#define LOG_WAIT_US (60 * US_PER_S)
+
 struct making {
 	struct postgres *pg;
 	const struct backup_request *request;
@@ -39,6 +42,7 @@ struct making {
 	struct sink *tar;     /* the same archive, being read */
 	uint64_t archive_bytes;
 	json_t *tablespaces; /* for the content */
+	char *next_xid;      /* NULL: not known */
 };
 
 static void
@@ -53,6 +57,7 @@ making_done(struct making *making)
 	base_stream_free(making->stream);
 	json_decref(making->settings);
 	json_decref(making->tablespaces);
+	free(making->next_xid);
 	PQfinish(making->sql);
 }
 
@@ -233,6 +238,17 @@ look_around(struct making *making, struct err *err)
 	return 0;
 }
 
+/* For the choice of a base by a transaction's number; without SQL it stays unknown. */
+static void
+ask_next_xid(struct making *making)
+{
+	struct err ignored = ERR_INIT;
+
+	if (making->sql != NULL)
+		making->next_xid = pg_query_value(making->sql,
+		    "SELECT pg_snapshot_xmax(pg_current_snapshot())", &ignored);
+}
+
 /* The instant that the content stands for, by the clock that stamps the server's commits. */
 static int
 ask_time(struct making *making, struct err *err)
@@ -246,8 +262,10 @@ ask_time(struct making *making, struct err *err)
 	if (stop_check(err) < 0)
 		return -1;
 	if (text != NULL &&
-	    parse_i64(text, 0, INT64_MAX, &making->draft->consistent_at.us, &failed) == 0)
+	    parse_i64(text, 0, INT64_MAX, &making->draft->consistent_at.us, &failed) == 0) {
+		ask_next_xid(making);
 		return 0;
+	}
 	making->draft->consistent_at = clock_wall();
 	manifest_add_warning(making->draft, "clock_not_asked",
 	    "the time of this backup is by the clock of this machine, the server's could not be "
@@ -396,6 +414,8 @@ fill_content(struct making *making, const char *label, json_t *damaged)
 	(void)json_object_set(content, "tablespaces", making->tablespaces);
 	(void)json_object_set_new(content, "databases", database_names(making->settings));
 	(void)json_object_set(content, "damaged_files", damaged);
+	if (making->next_xid != NULL)
+		set_text(content, "next_xid", making->next_xid);
 	if (json_is_string(superuser))
 		set_text(content, "superuser", json_string_value(superuser));
 	if (json_is_true(json_object_get(making->settings, "is_standby")))
@@ -487,6 +507,34 @@ judge(struct making *making, struct err *err)
 	    err);
 }
 
+/* The receiver has what the server wrote meanwhile, or will have it in a moment. */
+static int
+await_log(struct making *making, struct err *err)
+{
+	const struct covered_range range = {
+		.start_timeline = making->start.start_timeline,
+		.end_timeline = making->end.end_timeline,
+		.start_lsn = making->start.start_lsn,
+		.end_lsn = making->end.end_lsn,
+		.segment_bytes = base_stream_server(making->stream)->wal_segment_bytes,
+	};
+	char missing[WAL_NAME_SIZE];
+	bool is_there;
+
+	if (making->request->archive == NULL)
+		return 0;
+	if (covered_wait(making->request->archive, &range, LOG_WAIT_US, making->request->progress,
+		&is_there, missing, err) < 0)
+		return -1;
+	if (!is_there)
+		manifest_add_warning(making->draft, "log_not_arrived",
+		    "the backup has no log of its own, and segment %s of it has not arrived in the "
+		    "archive: it cannot be restored before that has",
+		    missing);
+
+	return 0;
+}
+
 static int
 save_settings(struct making *making, struct err *err)
 {
@@ -516,7 +564,8 @@ pg_base_backup(struct postgres *pg, const struct backup_request *request, struct
 	if (prepare(&making, err) < 0)
 		return -1;
 	if (copy(&making, label, err) < 0 || judge(&making, err) < 0 ||
-	    ask_time(&making, err) < 0 || save_settings(&making, err) < 0)
+	    ask_time(&making, err) < 0 || await_log(&making, err) < 0 ||
+	    save_settings(&making, err) < 0)
 		return err_wrap(err, "postgres '%s'", pg->label);
 
 	damaged = damaged_files(&making.end);

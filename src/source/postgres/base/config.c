@@ -14,6 +14,7 @@
 #include "repo/manifest.h"
 #include "source/postgres/base/content.h"
 #include "source/postgres/base/extract.h"
+#include "source/postgres/base/recover.h"
 #include "source/postgres/control.h"
 #include "source/source.h"
 
@@ -300,8 +301,29 @@ write_hba(const struct base_config_options *options, struct base_extract *extrac
 
 /* ---- the block that must hold -------------------------------------------------------------------------- */
 
+static bool
+is_told(const struct base_settings *recovery, const char *name)
+{
+	for (size_t i = 0; recovery != NULL && i < recovery->items.count; i++) {
+		if (str_equals(recovery->items.items[i].name, name))
+			return true;
+	}
+
+	return false;
+}
+
 static void
-add_isolation(struct str *to, int server_version)
+add_recovery(struct str *to, const struct base_settings *recovery)
+{
+	if (recovery == NULL)
+		return;
+	str_add(to, "# Where it recovers to, once.\n");
+	for (size_t i = 0; i < recovery->items.count; i++)
+		add_setting(to, recovery->items.items[i].name, recovery->items.items[i].value);
+}
+
+static void
+add_isolation(struct str *to, int server_version, const struct base_settings *recovery)
 {
 	static const char *const emptied[] = {
 		"archive_command",
@@ -320,8 +342,10 @@ add_isolation(struct str *to, int server_version)
 
 	str_add(to, "# It does not archive, replicate, or recover further by itself.\n");
 	add_setting(to, "archive_mode", "off");
-	for (size_t i = 0; i < ARRAY_SIZE(emptied); i++)
-		add_setting(to, emptied[i], "");
+	for (size_t i = 0; i < ARRAY_SIZE(emptied); i++) {
+		if (!is_told(recovery, emptied[i]))
+			add_setting(to, emptied[i], "");
+	}
 	if (server_version >= 150000)
 		add_setting(to, "archive_library", "");
 	add_number(to, "max_logical_replication_workers", 0);
@@ -349,15 +373,29 @@ add_place(struct str *to, const struct base_config_options *options)
 	add_setting(to, "cluster_name", "restored");
 }
 
+/* Two targets are fatal, and what an earlier recovery left here must not become ours. */
+static void
+add_without_recovery(struct str *to, const char *text)
+{
+	for (const char *line = text; *line != '\0';) {
+		size_t size = strcspn(line, "\n");
+		const char *at = line + strspn(line, " \t");
+
+		if (!str_starts_with(at, "recovery_") && !str_starts_with(at, "restore_command"))
+			str_addf(to, "%.*s\n", (int)size, line);
+		line += size + (line[size] == '\n');
+	}
+}
+
 static int
 write_auto(const struct base_config_options *options, struct base_extract *extract, struct err *err)
 {
+	SCOPED(str_done) struct str original = STR_INIT_MAX(CONF_MAX_BYTES);
 	SCOPED(str_done) struct str text = STR_INIT_MAX(CONF_MAX_BYTES);
 
-	if (read_restored(options->data_dir, CONF_AUTO, &text, err) < 0)
+	if (read_restored(options->data_dir, CONF_AUTO, &original, err) < 0)
 		return -1;
-	if (text.size > 0 && text.data[text.size - 1] != '\n')
-		str_add_char(&text, '\n');
+	add_without_recovery(&text, str_text(&original));
 	str_addf(&text,
 	    "# >>> blackstart: what keeps the restored backup %s apart from the live server.\n"
 	    "# To make this the live server, stop it, remove the lines up to '<<< blackstart' and\n"
@@ -368,7 +406,8 @@ write_auto(const struct base_config_options *options, struct base_extract *extra
 		add_carried(&text, options->settings, "environment variable");
 		add_libraries(&text, options->settings);
 	}
-	add_isolation(&text, options->content->server_version);
+	add_isolation(&text, options->content->server_version, options->recovery);
+	add_recovery(&text, options->recovery);
 	add_place(&text, options);
 	str_add(&text, "# <<< blackstart\n");
 	if (str_is_full(&text))
@@ -388,6 +427,9 @@ base_config_write(const struct base_config_options *options, struct base_extract
 	    base_extract_remove(extract, "recovery.signal", err) < 0 ||
 	    write_conf(options, extract, &result, err) < 0 ||
 	    write_hba(options, extract, &result, err) < 0 || write_auto(options, extract, err) < 0)
+		return err_wrap(err, "configuration of the restored copy");
+	if (options->recovery != NULL &&
+	    base_extract_write(extract, "recovery.signal", "", 0, err) < 0)
 		return err_wrap(err, "configuration of the restored copy");
 	*ret_result = result;
 

@@ -20,6 +20,7 @@
 struct backup_view;
 struct base_content;
 struct base_extract;
+struct base_settings;
 struct control;
 struct err;
 struct json_t;
@@ -34,6 +35,7 @@ struct base_config_options {
 	const char *data_dir;   /* absolute */
 	const char *socket_dir; /* NULL: no socket, the path would be too long */
 	unsigned port;
+	const struct base_settings *recovery; /* NULL: it recovers from what it has itself */
 };
 
 /* What was done, for the report. */

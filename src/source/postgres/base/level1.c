@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/str.h"
 #include "source/postgres/base/content.h"
+#include "source/postgres/base/covered.h"
 #include "source/postgres/base/page_scan.h"
 #include "source/postgres/base/reader.h"
 #include "source/postgres/base/wal.h"
@@ -130,15 +131,22 @@ judge_pages(const struct page_scan *pages, struct verify_report *report, struct 
 
 /* Recovery needs it all: a backup whose WAL is not whole cannot be started. */
 static int
-judge_wal(const struct level1 *level, struct verify_report *report, struct err *err)
+judge_wal(const struct level1 *level, struct archive *archive, struct verify_report *report,
+    struct err *err)
 {
 	const struct base_content *content = level->content;
 	struct base_wal_result result;
 	char start[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE];
 
-	if (!content->has_wal)
+	if (!content->has_wal && archive == NULL) {
+		vec_push(&report->warnings,
+		    xstrdup("the backup has no WAL of its own, and there is no archive to look for "
+			    "it: it was not checked"));
 		return 0;
-	if (base_wal_finish(level->wal, content->end_timeline, content->end_lsn, &result, err) < 0)
+	}
+	if ((content->has_wal ? base_wal_finish(level->wal, content->end_timeline, content->end_lsn,
+				    &result, err)
+			      : covered_check(archive, content, &result, err)) < 0)
 		return -1;
 	(void)lsn_format(content->start_lsn, start);
 	(void)lsn_format(content->end_lsn, end);
@@ -254,7 +262,7 @@ base_level1(const struct base_content *content, const struct backup_view *view,
 	totals = base_reader_totals(reader);
 	add_details(level, &totals, report);
 	if (check_control(level, report, err) < 0 || judge_pages(&level->pages, report, err) < 0 ||
-	    judge_wal(level, report, err) < 0)
+	    judge_wal(level, request->archive, report, err) < 0)
 		return -1;
 	add_notes(level, &totals, report);
 

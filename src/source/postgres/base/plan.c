@@ -9,9 +9,12 @@
 #include "os/file.h"
 #include "repo/manifest.h"
 #include "source/postgres/base/content.h"
+#include "source/postgres/base/recover.h"
 #include "source/postgres/base/target.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres_internal.h"
+#include "source/postgres/wal/choose.h"
+#include "source/postgres/wal/recovery.h"
 
 /* The first obstacle brings its hint. */
 static void
@@ -78,11 +81,97 @@ add_steps(const struct base_content *content, const struct backup_view *view,
 		      "port %u, this machine only",
 		target->port));
 	add_step(plan, xasprintf("write pg_control last, when all else is on the disk"));
-	if (request->wants_start)
+	if (request->wants_start && request->target.kind == TARGET_BACKUP)
 		add_step(plan,
 		    xasprintf("start it; recovery replays WAL from %s to %s",
 			lsn_format(content->start_lsn, start), lsn_format(content->end_lsn, end)));
 	(void)view;
+}
+
+/* ---- recovery along the archive ------------------------------------------------------------------------ */
+
+/* The end of the log in the place of a time behind the last commit: not what was typed. */
+static void
+warn_of_end(const struct restore_target *target, const struct wal_need *need,
+    struct restore_plan *plan)
+{
+	char asked[CLOCK_TEXT_SIZE], last[CLOCK_TEXT_SIZE], between[CLOCK_TEXT_SIZE];
+
+	if (target->kind != TARGET_LATEST || target->time.us == 0)
+		return;
+	add_warning(plan,
+	    xasprintf("%s is behind the last commit that is known (%s, %s before): all of the log "
+		      "is replayed",
+		wal_time_text(target->zone, target->time, asked),
+		wal_time_text(target->zone, need->last_commit, last),
+		clock_format_duration(target->time.us - need->last_commit.us, between)));
+}
+
+static char *
+target_words(const struct restore_target *target)
+{
+	const char *side = target->is_exclusive ? "just before" : "to";
+	char text[CLOCK_TEXT_SIZE];
+
+	switch (target->kind) {
+	case TARGET_TIME:
+		return xasprintf("%s %s", side, wal_time_text(target->zone, target->time, text));
+	case TARGET_POSITION:
+		return xasprintf("%s %s", side, lsn_format(target->position, text));
+	case TARGET_XID:
+		return xasprintf("%s transaction %s", side, target->text);
+	case TARGET_MARK:
+		return xasprintf("to restore point '%s'", target->text);
+	case TARGET_LATEST:
+		return xstrdup("as far as the log goes");
+	default:
+		return xstrdup("until the backup is consistent");
+	}
+}
+
+static void
+plan_recovery(const struct base_content *content, const struct backup_view *view,
+    const struct restore_request *request, struct restore_plan *plan)
+{
+	struct err obstacle = ERR_INIT;
+	struct wal_need need = { .segments_count = 0 };
+	SCOPED(freep) char *words = target_words(&request->target);
+	bool is_backup = request->target.kind == TARGET_BACKUP;
+	char bytes[32];
+
+	if (is_backup && content->has_wal)
+		return;
+	if (request->archive == NULL || request->fetcher == NULL) {
+		(void)err_set(&obstacle, ERR_REFUSED,
+		    "the backup needs the log from the archive, and there is no archive");
+		add_obstacle(plan, &obstacle);
+		return;
+	}
+	if (pg_wal_need(request->archive, view->manifest, &request->target, &need, &obstacle) < 0) {
+		add_obstacle(plan, &obstacle);
+		return;
+	}
+	plan->read_bytes += need.stored_bytes;
+	if (is_backup)
+		add_step(plan,
+		    xasprintf("put %llu segments of the log into it, %s to %s",
+			(unsigned long long)need.segments_count, need.first_name, need.last_name));
+	else
+		add_step(plan, xasprintf("recover along timeline %u %s", need.timeline, words));
+	if (need.segments_count > 0 && !is_backup)
+		add_step(plan,
+		    xasprintf("%s to that: %s%llu segments, %s to %s, %s stored",
+			request->wants_start ? "feed the server the log up"
+					     : "the server fetches the log up",
+			request->target.kind == TARGET_TIME ? "at most " : "",
+			(unsigned long long)need.segments_count, need.first_name, need.last_name,
+			format_bytes(need.stored_bytes, bytes)));
+	if (need.not_sound_count > 0)
+		add_warning(plan,
+		    xasprintf("%llu of these segments are there, but were not read to their end "
+			      "yet",
+			(unsigned long long)need.not_sound_count));
+	warn_of_end(&request->target, &need, plan);
 }
 
 static void
@@ -135,13 +224,7 @@ pg_base_plan(struct postgres *pg, const struct backup_view *view,
 		    "Name a folder with a shorter path, or leave out --start.");
 		add_obstacle(plan, &obstacle);
 	}
-	if (!content.has_wal) {
-		(void)err_set(&obstacle, ERR_UNSUPPORTED,
-		    "the backup needs WAL from the archive from "
-		    "position %X/%X on",
-		    (unsigned)(content.start_lsn >> 32), (unsigned)content.start_lsn);
-		add_obstacle(plan, &obstacle);
-	}
+	plan_recovery(&content, view, request, plan);
 	if (manifest_has_warning(view->manifest, "damaged_at_source"))
 		add_warning(plan,
 		    xasprintf("pages were damaged at the source already when this backup was "

@@ -9,15 +9,20 @@
 #include "base/parse.h"
 #include "base/progress.h"
 #include "base/str.h"
+#include "os/file.h"
 #include "repo/manifest.h"
 #include "source/postgres/base/config.h"
 #include "source/postgres/base/content.h"
+#include "source/postgres/base/covered.h"
 #include "source/postgres/base/extract.h"
 #include "source/postgres/base/reader.h"
+#include "source/postgres/base/recover.h"
+#include "source/postgres/base/started.h"
 #include "source/postgres/base/target.h"
 #include "source/postgres/control.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres_internal.h"
+#include "source/postgres/wal/recovery.h"
 #include "stream/links.h"
 #include "stream/sink.h"
 
@@ -33,6 +38,8 @@ struct restoring {
 	struct control control;
 	json_t *settings;
 	struct base_config_result config;
+	struct base_settings recovery; /* empty: it needs nothing but what it has */
+	struct wal_need need;
 	bool is_begun;    /* files were made */
 	bool is_complete; /* and are whole: a failure from here on leaves them */
 };
@@ -46,6 +53,7 @@ restoring_done(struct restoring *restoring)
 	json_decref(restoring->settings);
 	if (restoring->is_begun && !restoring->is_complete)
 		base_target_undo(&restoring->target);
+	base_settings_done(&restoring->recovery);
 	base_content_done(&restoring->content);
 	base_target_done(&restoring->target);
 }
@@ -74,6 +82,29 @@ refuse_obstacles(struct restoring *restoring, struct err *err)
 	}
 	for (size_t i = 0; i < plan.warnings.count; i++)
 		vec_push(&restoring->report->warnings, xstrdup(plan.warnings.items[i]));
+
+	return 0;
+}
+
+/* What the server is told, when its own files are not enough. */
+static int
+choose_recovery(struct restoring *restoring, struct err *err)
+{
+	const struct restore_request *request = restoring->request;
+	SCOPED(freep) char *socket = path_join(restoring->target.data_dir, STARTED_SOCKET);
+	const struct base_recovery_options options = {
+		.content = &restoring->content,
+		.target = &request->target,
+		.fetcher = request->fetcher,
+		.socket_path = request->wants_start ? socket : NULL,
+	};
+
+	if (request->target.kind == TARGET_BACKUP)
+		return 0;
+	if (pg_wal_need(request->archive, restoring->view->manifest, &request->target,
+		&restoring->need, err) < 0)
+		return -1;
+	base_recovery_settings(&options, &restoring->recovery);
 
 	return 0;
 }
@@ -132,6 +163,17 @@ write_files(struct restoring *restoring, struct err *err)
 	return control_parse(control, control_size, &restoring->control, err);
 }
 
+/* A backup without WAL gets it from the archive now: later it needs nobody any more. */
+static int
+add_log(struct restoring *restoring, struct err *err)
+{
+	if (restoring->content.has_wal || restoring->request->target.kind != TARGET_BACKUP)
+		return 0;
+
+	return covered_extract(restoring->request->archive, &restoring->content, restoring->extract,
+	    err);
+}
+
 static int
 write_config(struct restoring *restoring, struct err *err)
 {
@@ -143,6 +185,7 @@ write_config(struct restoring *restoring, struct err *err)
 		.data_dir = restoring->target.data_dir,
 		.socket_dir = restoring->target.socket_dir,
 		.port = restoring->target.port,
+		.recovery = restoring->recovery.items.count > 0 ? &restoring->recovery : NULL,
 	};
 
 	return base_config_write(&options, restoring->extract, &restoring->config, err);
@@ -165,84 +208,6 @@ make_durable(struct restoring *restoring, struct err *err)
 }
 
 /* ---- after ---------------------------------------------------------------------------------------- */
-
-static char *
-start_command(const struct restoring *restoring, const char *verb)
-{
-	SCOPED(pg_program_done) struct pg_program program = { .path = NULL };
-	int major = restoring->content.server_version / 10000;
-	const char *dir = restoring->target.data_dir;
-	const char *user = restoring->request->owner != NULL ? restoring->request->owner
-							     : restoring->pg->scratch_user;
-	SCOPED(freep)
-	char *as_user = geteuid() == 0 ? xasprintf("runuser -u %s -- ", user) : xstrdup("");
-	struct err ignored = ERR_INIT;
-
-	if (pg_program_find(restoring->pg, "pg_ctl", major, true, &program, &ignored) < 0)
-		program.path = xstrdup("pg_ctl");
-	if (str_equals(verb, "stop"))
-		return xasprintf("%s%s -D '%s' stop", as_user, program.path, dir);
-
-	return xasprintf("%s%s -D '%s' -l '%s/server.log' start", as_user, program.path, dir, dir);
-}
-
-static int
-describe_running(struct restoring *restoring, const struct postgres *server, struct err *err)
-{
-	SCOPED(pg_conn_freep) PGconn *conn = pg_connect(server, NULL, PG_SQL, err);
-	SCOPED(freep) char *version = NULL;
-	SCOPED(freep) char *lsn = NULL;
-	SCOPED(freep) char *stop = start_command(restoring, "stop");
-	json_t *details = restoring->report->details;
-
-	if (conn == NULL)
-		return -1;
-	version = pg_query_value(conn, "SHOW server_version", err);
-	if (version == NULL)
-		return -1;
-	lsn = pg_query_value(conn, "SELECT pg_current_wal_insert_lsn()", err);
-	if (lsn == NULL)
-		return -1;
-	note(restoring,
-	    xasprintf("PostgreSQL %s runs on port %u of this machine, WAL position %s", version,
-		restoring->target.port, lsn));
-	note(restoring, xasprintf("to stop it: %s", stop));
-	(void)json_object_set_new(details, "port", json_integer(restoring->target.port));
-	(void)json_object_set_new(details, "socket_dir", json_string(restoring->target.socket_dir));
-	(void)json_object_set_new(details, "running_version", json_string(version));
-	(void)json_object_set_new(details, "lsn", json_string(lsn));
-	restoring->report->next = xasprintf("psql -h '%s' -p %u -U '%s' -l",
-	    restoring->target.socket_dir, restoring->target.port, server->user);
-
-	return 0;
-}
-
-static int
-start_server(struct restoring *restoring, struct err *err)
-{
-	const struct scratch_options options = {
-		.data_dir = restoring->target.data_dir,
-		.work_dir = restoring->target.data_dir,
-		.major = restoring->content.server_version / 10000,
-		.is_exact = true,
-		.port = restoring->target.port,
-		.is_kept = true,
-		.superuser = restoring->content.superuser,
-		.owner = restoring->request->owner,
-		.socket_dir = restoring->target.socket_dir,
-	};
-
-	progress_phase(restoring->request->progress, "starting the restored server", 0);
-
-	SCOPED(scratch_freep) struct scratch *scratch = scratch_start(restoring->pg, &options, err);
-	if (scratch == NULL) {
-		(void)err_wrap(err, "the files are restored in '%s', but the server does not run",
-		    restoring->target.data_dir);
-		return err_hint(err, "Its log: %s/server.log.", restoring->target.data_dir);
-	}
-
-	return describe_running(restoring, scratch_postgres(scratch), err);
-}
 
 static void
 describe_files(struct restoring *restoring)
@@ -280,6 +245,30 @@ describe_files(struct restoring *restoring)
 	}
 }
 
+/* Started, or ready to be. */
+static int
+leave(struct restoring *restoring, struct err *err)
+{
+	const struct started_options options = {
+		.pg = restoring->pg,
+		.content = &restoring->content,
+		.target = &restoring->target,
+		.request = restoring->request,
+		.need = restoring->recovery.items.count > 0 ? &restoring->need : NULL,
+	};
+
+	if (restoring->request->wants_start)
+		return started_run(&options, restoring->report, err);
+	if (options.need != NULL)
+		note(restoring,
+		    xstrdup("when it is started it recovers: its user must be able to read the "
+			    "store then, and 'last completed transaction' in its log says how far "
+			    "it came"));
+	restoring->report->next = started_command(&options, "start");
+
+	return 0;
+}
+
 int
 pg_base_restore(struct postgres *pg, const struct backup_view *view,
     const struct restore_request *request, struct restore_report *report, struct err *err)
@@ -296,14 +285,12 @@ pg_base_restore(struct postgres *pg, const struct backup_view *view,
 	    base_content_read(view->manifest, &restoring.content, err) < 0 ||
 	    base_target_init(&restoring.target, pg, request, err) < 0 ||
 	    base_content_settings(view, &restoring.settings, err) < 0 ||
-	    open_extract(&restoring, err) < 0 || write_files(&restoring, err) < 0 ||
+	    choose_recovery(&restoring, err) < 0 || open_extract(&restoring, err) < 0 ||
+	    write_files(&restoring, err) < 0 || add_log(&restoring, err) < 0 ||
 	    base_extract_write_map(restoring.extract, err) < 0 ||
 	    write_config(&restoring, err) < 0 || make_durable(&restoring, err) < 0)
 		return -1;
 	describe_files(&restoring);
-	if (request->wants_start)
-		return start_server(&restoring, err);
-	report->next = start_command(&restoring, "start");
 
-	return 0;
+	return leave(&restoring, err);
 }

@@ -13,6 +13,7 @@
 #include "os/file.h"
 #include "os/stop.h"
 #include "source/postgres/base/content.h"
+#include "source/postgres/base/covered.h"
 #include "source/postgres/base/extract.h"
 #include "source/postgres/base/reader.h"
 #include "source/postgres/base/trial_internal.h"
@@ -55,10 +56,10 @@ check_possible(const struct base_trial *trial, struct err *err)
 	struct disk_space space;
 	char needs[32], has[32];
 
-	if (!trial->content->has_wal) {
+	if (!trial->content->has_wal && trial->request->archive == NULL) {
 		(void)err_set(err, ERR_UNSUPPORTED,
 		    "the backup has no WAL of its own, so it cannot be "
-		    "started alone: level 2 needs the WAL archive");
+		    "started alone: level 2 needs the WAL archive, and there is none");
 		return err_hint(err,
 		    "Verify it at level 1, or drill a recovery to a point in time.");
 	}
@@ -237,6 +238,9 @@ start_copy(struct base_trial *trial, struct err *err)
 	char took[CLOCK_TEXT_SIZE];
 
 	progress_phase(trial->request->progress, "starting a copy", 0);
+	if (!trial->content->has_wal &&
+	    covered_extract(trial->request->archive, trial->content, trial->extract, err) < 0)
+		return -1;
 	if (choose_settings(trial, err) < 0 || base_extract_write_map(trial->extract, err) < 0 ||
 	    drop_foreign_files(trial, err) < 0 ||
 	    base_extract_finish(trial->extract, false, err) < 0)

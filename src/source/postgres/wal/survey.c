@@ -321,9 +321,25 @@ is_followed(const struct wal_survey *survey, const struct wal_tail *tail)
 }
 
 static void
-take_facts(struct wal_survey *survey, struct wal_tail *tail, const struct wal_summary *summary)
+take_marks(struct wal_survey *survey, uint32_t timeline, const struct wal_summary *summary)
 {
-	uint64_t end = (tail->segment + 1) * survey->segment_bytes;
+	for (size_t i = 0; i < summary->points.count; i++) {
+		const struct wal_restore_point *point = &summary->points.items[i];
+
+		vec_push(&survey->marks,
+		    ((struct archive_mark){
+			.branch = timeline,
+			.position = point->lsn,
+			.time = point->time,
+			.name = xstrdup(point->name),
+		    }));
+	}
+}
+
+static void
+take_facts(struct wal_tail *tail, uint64_t segment_bytes, const struct wal_summary *summary)
+{
+	uint64_t end = (tail->segment + 1) * segment_bytes;
 
 	tail->is_read = true;
 	tail->end_lsn = summary->end_lsn;
@@ -332,33 +348,22 @@ take_facts(struct wal_survey *survey, struct wal_tail *tail, const struct wal_su
 	tail->last_time = summary->last_commit;
 	tail->is_whole |= summary->end_lsn >= end ||
 	    (summary->open_lsn != 0 && summary->page_lsn + WAL_PAGE_BYTES >= end);
-	for (size_t i = 0; i < summary->points.count; i++) {
-		const struct wal_restore_point *point = &summary->points.items[i];
-
-		vec_push(&survey->marks,
-		    ((struct archive_mark){
-			.branch = tail->timeline,
-			.position = point->lsn,
-			.time = point->time,
-			.name = xstrdup(point->name),
-		    }));
-	}
 }
 
 /* To its last whole record; what follows is zeros, or a record on its way. */
-static int
-read_tail(struct wal_survey *survey, const struct archive *archive, struct wal_tail *tail,
-    struct err *err)
+int
+wal_tail_read(const struct archive *archive, uint64_t segment_bytes, struct wal_tail *tail,
+    struct wal_survey *survey, struct err *err)
 {
 	char name[WAL_NAME_SIZE];
 	SCOPED(freep)
 	char *path = xasprintf("%s/%s.partial", archive->path,
-	    wal_name_format(tail->timeline, tail->segment, survey->segment_bytes, name));
+	    wal_name_format(tail->timeline, tail->segment, segment_bytes, name));
 	const struct wal_options options = {
 		.depth = WAL_DEPTH_RECORDS,
 		.timeline = tail->timeline,
 		.segment = tail->segment,
-		.segment_bytes = survey->segment_bytes,
+		.segment_bytes = segment_bytes,
 		.is_unfinished = true,
 	};
 	SCOPED(wal_reader_freep) struct wal_reader *reader = NULL;
@@ -369,7 +374,7 @@ read_tail(struct wal_survey *survey, const struct archive *archive, struct wal_t
 	if (blob == NULL)
 		return -1;
 	reader = wal_reader_new(&options);
-	for (uint64_t at = 0; at < blob->size_bytes && at < survey->segment_bytes;) {
+	for (uint64_t at = 0; at < blob->size_bytes && at < segment_bytes;) {
 		uint64_t left = blob->size_bytes - at;
 		size_t take = left < READ_BYTES ? (size_t)left : READ_BYTES;
 
@@ -379,7 +384,9 @@ read_tail(struct wal_survey *survey, const struct archive *archive, struct wal_t
 			break;
 		at += take;
 	}
-	take_facts(survey, tail, wal_reader_summary(reader));
+	take_facts(tail, segment_bytes, wal_reader_summary(reader));
+	if (survey != NULL)
+		take_marks(survey, tail->timeline, wal_reader_summary(reader));
 
 	return 0;
 }
@@ -417,7 +424,8 @@ read_tails(struct wal_survey *survey, const struct archive *archive)
 		if (tail->is_whole && bytes > tails_read_max_bytes)
 			continue;
 		/* Settled and removed while we looked: then the index, read later, has it. */
-		if (read_tail(survey, archive, tail, &err) < 0 && err.kind != ERR_NOT_FOUND)
+		if (wal_tail_read(archive, survey->segment_bytes, tail, survey, &err) < 0 &&
+		    err.kind != ERR_NOT_FOUND)
 			vec_push(&survey->warnings, xasprintf("%s, continuing", err.msg));
 	}
 }

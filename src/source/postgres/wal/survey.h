@@ -76,6 +76,13 @@ void wal_survey_done(struct wal_survey *survey);
 int wal_survey_read(struct archive *archive, const struct manifest *const *bases,
     size_t bases_count, struct wal_survey *ret_survey, struct err *err) MUST_CHECK;
 
+/*
+ * Read the tail that `tail` names (timeline, segment) and fill in what it holds; restore points go
+ * to `survey` unless that is NULL.  ERR_NOT_FOUND: it is not there.
+ */
+int wal_tail_read(const struct archive *archive, uint64_t segment_bytes, struct wal_tail *tail,
+    struct wal_survey *survey, struct err *err) MUST_CHECK;
+
 /* The history of a timeline, or NULL: it begins here as far as is known. */
 const struct wal_lineage *wal_survey_lineage(const struct wal_survey *survey, uint32_t timeline);
 

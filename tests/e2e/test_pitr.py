@@ -1,0 +1,252 @@
+"""Back to a chosen point: each target brings exactly the commits before it, and what cannot be
+reached is refused before anything is touched."""
+import datetime
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import counter
+from postgres import ADMIN_PASSWORD, Server, ids
+from program import Program
+from store import Store
+from test_wal_receive import Receiver
+
+ZONE = "Europe/Berlin"
+
+
+class Site:
+    """A server with a receiver, a base that it covers, and what was done after it, with times."""
+
+    def __init__(self, root, bin_dirs, password_file, name):
+        self.root = os.path.join(root, name)
+        os.mkdir(self.root, 0o755)
+        self.bs = Program(self.root, bin_dirs, [ADMIN_PASSWORD])
+        self.server = Server(os.path.join(self.root, "pg"),
+                             settings={"track_commit_timestamp": "on"}).initdb("--wal-segsize=1")
+        self.server.start()
+        self.server.sql("CREATE ROLE webscada SUPERUSER LOGIN PASSWORD "
+                        f"'{ADMIN_PASSWORD}'; CREATE TABLE t (id int PRIMARY KEY);"
+                        "CREATE UNLOGGED TABLE scratch (id int)")
+        self.store = os.path.join(self.root, "store")
+        self.wal = os.path.join(self.store, "postgresql/wal")
+        self.config = os.path.join(self.root, "blackstart.yaml")
+        self.password_file = password_file
+        self.receiver = None
+        self.restored = []
+        self.write_config(self.server.port)
+
+    def write_config(self, port):
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(f"""site: testwerk
+timezone: {ZONE}
+state_dir: {self.root}/state
+store: {{ path: {self.store} }}
+sources:
+  postgresql: {{ type: postgres, host: 127.0.0.1, port: {port}, user: webscada,
+                password_file: {self.password_file}, databases: [postgres] }}
+jobs:
+  pg-base: {{ source: postgresql, do: base, at: "01:00", keep: 7d }}
+  pg-wal: {{ source: postgresql, do: wal, continuous: true, heartbeat: off }}
+""")
+
+    def receive(self):
+        self.receiver = Receiver(self.bs, self.config, self.wal, self.server).start()
+        return self
+
+    def run(self, *args, expect=0):
+        return self.bs.run(*args, "-c", self.config, expect=expect)
+
+    def base(self):
+        self.run("run", "pg-base")
+
+    def insert(self, number):
+        """One row, and when, by whom and up to where it was committed."""
+        self.server.sql(f"INSERT INTO t VALUES ({number})")
+        at, xid = self.server.sql("SELECT pg_xact_commit_timestamp(xmin), xmin::text FROM t "
+                                  f"WHERE id = {number}")[0]
+        return {"at": at, "xid": xid,
+                "lsn": self.server.value("SELECT pg_current_wal_insert_lsn()")}
+
+    def restore(self, *target, expect=0, verb=("restore",), to=None, start=True):
+        to = to or os.path.join(self.root, f"restored{next(counter)}")
+        result = self.run(*verb, "postgresql", *target, "--to", to, *(["--start"] if start else []),
+                          expect=expect)
+        if expect in (0, 3) and start and verb == ("restore",):
+            self.restored.append(to)
+        return result
+
+    def ids_at(self, *target, expect=0):
+        """Restore, start, and see which rows there are."""
+        result = self.restore(*target, expect=expect)
+        data = self.restored[-1]
+        port = int(re.search(r"port (\d+) of this machine", result.out)[1])
+        copy = Server(self.root, data=data)
+        copy.root, copy.port = data, port
+        rows = [row[0] for row in copy.sql("SELECT id FROM t ORDER BY id")]
+        assert copy.value("SHOW archive_mode") == "off"
+        assert copy.value("SELECT pg_is_in_recovery()") is False
+        self.end(data)
+        return rows, result
+
+    def end(self, data):
+        subprocess.run([os.path.join(self.server.bin, "pg_ctl"), "-D", data, "-m", "immediate",
+                        "-s", "stop"], check=True, **ids())
+        shutil.rmtree(data)
+        self.restored.remove(data)
+
+    def destroy(self):
+        for data in list(self.restored):
+            self.end(data)
+        self.bs.end_all()
+        self.server.destroy()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def stamp(at, micros=0):
+    """As a person would type it, in UTC with an offset."""
+    at = at.astimezone(datetime.timezone.utc) + datetime.timedelta(microseconds=micros)
+    return at.strftime("%Y-%m-%d %H:%M:%S.%f+00:00")
+
+
+@pytest.fixture(scope="module")
+def site(base_folder, bin_dirs, password_file):
+    """Rows 1 to 6 after the base, a restore point behind 3, the tail is not finished."""
+    made = Site(base_folder, bin_dirs, password_file, "pitr").receive()
+    made.base()
+    made.done = {}
+    for number in range(1, 7):
+        made.done[number] = made.insert(number)
+        if number == 3:
+            made.server.sql("SELECT pg_create_restore_point('after three')")
+        if number in (2, 4):
+            made.server.sql("SELECT pg_switch_wal()")
+    made.receiver.wait_all()
+    yield made
+    made.destroy()
+
+
+# --- what is covered --------------------------------------------------------
+
+def test_a_base_beside_the_receiver_has_no_log_of_its_own(site):
+    backup = Store(site.store).backup()
+    assert backup.manifest["content"]["wal_included"] is False
+    assert int(backup.manifest["content"]["next_xid"]) <= int(site.done[1]["xid"])
+    assert backup.warnings() == []
+
+
+def test_a_base_without_log_is_proved_with_the_archive(site):
+    result = site.run("verify", "latest", "--kind", "base", "--level", "3")
+    assert "WAL from" in result.text and "is whole" in result.text, result
+
+
+def test_a_base_without_log_is_restored_with_the_archive(site):
+    result = site.restore("--kind", "base")
+    assert "database 'postgres'" in result.out, result
+    site.end(site.restored[-1])
+
+
+def test_the_window_is_told(site):
+    result = site.run("window", "postgresql")
+    assert re.match(r"postgresql can be brought back to any second from \S+ \S+ \S+ to", result.out)
+    window = site.run("window", "--json").json
+    assert len(window["spans"]) == 1 and window["gaps"] == []
+    assert window["spans"][0]["current"] is True
+    last = site.done[6]["at"].astimezone(datetime.timezone.utc)
+    assert window["spans"][0]["to"].startswith(last.strftime("%Y-%m-%dT%H:%M:%S.%f")), window
+
+
+# --- each target ------------------------------------------------------------
+
+def test_a_time_brings_exactly_the_commits_before_it(site):
+    rows, result = site.ids_at("--at", stamp(site.done[3]["at"]))
+    assert rows == [1, 2, 3], result
+    assert "last commit" in result.out and "0.000 s before the target" in result.out, result
+    assert re.search(r"replayed to [0-9A-F]+/[0-9A-F]+ on timeline 1", result.out), result
+    assert "'public.scratch' of database 'postgres' is unlogged" in result.out, result
+    assert "database 'postgres': 2 tables, 3 rows" in result.out, result
+
+
+def test_a_microsecond_earlier_brings_one_less(site):
+    rows, _ = site.ids_at("--at", stamp(site.done[3]["at"], -1))
+    assert rows == [1, 2]
+
+
+def test_an_excluded_time_stops_before_it(site):
+    rows, _ = site.ids_at("--at", stamp(site.done[5]["at"]), "--exclusive")
+    assert rows == [1, 2, 3, 4]
+
+
+def test_a_transaction(site):
+    rows, _ = site.ids_at("--xid", site.done[4]["xid"])
+    assert rows == [1, 2, 3, 4]
+
+
+def test_a_restore_point(site):
+    rows, _ = site.ids_at("--point", "after three")
+    assert rows == [1, 2, 3]
+
+
+def test_a_place(site):
+    rows, _ = site.ids_at("--lsn", site.done[5]["lsn"], "--exclusive")
+    assert rows == [1, 2, 3, 4, 5]
+
+
+def test_latest_has_what_the_tail_has(site):
+    rows, result = site.ids_at("--at", "latest")
+    assert rows == [1, 2, 3, 4, 5, 6], result
+
+
+def test_behind_the_last_commit_is_the_end_and_is_said(site):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    rows, result = site.ids_at("--at", stamp(now), expect=3)
+    assert rows == [1, 2, 3, 4, 5, 6]
+    assert "is behind the last commit that is known" in result.err, result
+
+
+# --- what is refused --------------------------------------------------------
+
+def refused(site, *target, code=5):
+    result = site.restore(*target, verb=("plan", "restore"), expect=code)
+    assert not os.path.exists(result.args[result.args.index("--to") + 1])
+    return result.text
+
+
+def test_impossible_targets_are_refused_with_the_nearest(site):
+    tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    assert "before the first base backup" in refused(site, "--at", "2020-01-01 00:00:00+00")
+    assert "--at '" in refused(site, "--at", "2020-01-01 00:00:00+00")
+    assert "in the future" in refused(site, "--at", stamp(tomorrow))
+    assert "Did you mean 'after three'" in refused(site, "--point", "after thre")
+    assert "behind the end of the log" in refused(site, "--lsn", "FF/0")
+    assert "nothing is known of timeline 9" in refused(site, "--at", "latest", "--timeline", "9")
+
+
+def test_local_times_that_are_none_or_two(site):
+    twice = refused(site, "--at", "2026-10-25 02:30:00", code=2)
+    assert "exists twice" in twice and "+02:00" in twice and "+01:00" in twice
+    assert "does not exist" in refused(site, "--at", "2026-03-29 02:30:00", code=2)
+
+
+def test_a_local_time_says_its_zone(site):
+    at = site.done[2]["at"].astimezone(datetime.timezone.utc)
+    local = subprocess.run(["date", "-d", f"@{at.timestamp():.6f}", "+%Y-%m-%d %H:%M:%S.%6N"],
+                           env={"TZ": ZONE}, check=True, capture_output=True, text=True).stdout
+    result = site.restore("--at", local.strip(), verb=("plan", "restore"))
+    assert f"in the zone {ZONE}" in result.err, result
+    assert "recover along timeline 1 to" in result.out, result
+
+
+def test_targets_exclude_each_other(site):
+    assert "exclude each other" in refused(site, "--at", "latest", "--lsn", "0/1", code=2)
+    assert "needs a target" in refused(site, "--exclusive", code=2)
+
+
+def test_plan_touches_nothing_and_tells_the_steps(site):
+    result = site.restore("--at", stamp(site.done[3]["at"]), verb=("plan", "restore"))
+    to = result.args[result.args.index("--to") + 1]
+    assert not os.path.exists(to)
+    assert "recover along timeline 1" in result.out
+    assert "at most" in result.out and "segments" in result.out, result
