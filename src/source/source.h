@@ -73,7 +73,8 @@ struct backup_request {
 	const char *format;              /* kind-specific ("custom", "directory"), or NULL */
 	struct archive
 	    *archive; /* a stream that runs covers it: need not be self-contained; or NULL */
-	const char *spool_dir; /* for files on their way, exists; NULL: $TMPDIR, /var/tmp */
+	int64_t archive_wait_us; /* for what the stream has still to deliver; 0: a minute */
+	const char *spool_dir;   /* for files on their way, exists; NULL: $TMPDIR, /var/tmp */
 	struct progress *progress;
 };
 

@@ -250,3 +250,47 @@ def test_plan_touches_nothing_and_tells_the_steps(site):
     assert not os.path.exists(to)
     assert "recover along timeline 1" in result.out
     assert "at most" in result.out and "segments" in result.out, result
+
+
+# --- the live place ---------------------------------------------------------
+
+def test_a_restored_folder_takes_the_place_of_the_live_one(new_server, bs, work):
+    live = new_server(settings={"archive_mode": "on"})
+    copy = os.path.join(work, "copy")
+    live.sql("CREATE TABLE mark AS SELECT 'live' AS says")
+    store, password = os.path.join(work, "store"), os.path.join(work, "password")
+    with open(password, "w", encoding="utf-8") as file:
+        file.write(ADMIN_PASSWORD)
+    os.chmod(password, 0o600)
+    bs.ok("backup", live.url(), "--kind", "base", "--store", store, "--password-file", password)
+    live.sql("UPDATE mark SET says = 'broken'")
+    bs.ok("restore", "postgresql", "--kind", "base", "--store", store, "--to", copy)
+
+    def promote(*args, expect):
+        return bs.run("promote", copy, *args, "--store", store, expect=expect)
+    assert "--confirm=" in promote(expect=5).err
+    assert "a server runs in" in promote(f"--confirm={live.data}", expect=5).err
+    live.stop()
+    assert "no data directory" in promote(f"--confirm={work}", expect=5).err
+    promote(f"--confirm={live.data}", "-n", expect=0)
+    assert os.path.exists(copy), "a dry run"
+    result = promote(f"--confirm={live.data}", expect=0)
+    kept = [name for name in os.listdir(live.root) if ".before-" in name]
+    assert len(kept) == 1 and not os.path.exists(copy), result
+    live.start()
+    assert live.value("SELECT says FROM mark") == "live"
+    assert live.value("SHOW archive_mode") == "on"
+    assert live.value("SHOW max_logical_replication_workers") != "0", "set apart no more"
+    live.stop()
+    old = Server(os.path.join(work, "old"), data=os.path.join(live.root, kept[0]))
+    assert old.start().value("SELECT says FROM mark") == "broken"
+    old.destroy()
+
+
+def test_another_system_is_not_replaced(new_server, bs, work, base_store):
+    other = new_server(start=False, is_other=True)
+    copy = os.path.join(work, "copy")
+    bs.ok("restore", "postgresql", "--kind", "base", "--store", base_store, "--to", copy)
+    result = bs.run("promote", copy, f"--confirm={other.data}", "--store", base_store, expect=5)
+    assert "of another system" in result.err
+    assert os.path.exists(copy) and os.path.exists(other.data)

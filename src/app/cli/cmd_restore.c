@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
@@ -309,7 +310,12 @@ promote_source(struct cli *cli, struct err *err)
 	const char *to = args_text(cli->args, "to");
 	const char *name = args_text(cli->args, "source");
 	const struct config *config = cli->wire.config;
+	bool is_dir = strchr(args_word(cli->args, 0), '/') != NULL;
 
+	/* A data directory is swapped on the disk: no server is asked. */
+	if (is_dir)
+		return wire_source_offline(&cli->wire, name != NULL ? name : "postgresql",
+		    "postgres", err);
 	if (to != NULL)
 		return wire_source_url(&cli->wire, cli->args, to,
 		    name != NULL ? name : "postgresql", err);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -182,6 +183,10 @@ static int
 postgres_promote(struct source *source, const struct promote_request *request,
     struct restore_report *report, struct err *err)
 {
+	/* No database's name has a slash that anybody would want to type. */
+	if (strchr(request->name, '/') != NULL)
+		return pg_base_promote(request, report, err);
+
 	return pg_promote(postgres_of(source), request, report, err);
 }
 

@@ -187,6 +187,9 @@ SCOPED_FREE(struct scratch, scratch_free)
  */
 int pg_scratch_sweep(const char *work_dir, struct err *err) MUST_CHECK;
 
+/* Does a PostgreSQL server run in this data directory, as far as this machine can see. */
+int pg_server_runs_in(const char *data_dir, bool *ret_is_running, struct err *err) MUST_CHECK;
+
 /* The OS user that scratch servers and restored data directories belong to, when we are root. */
 int pg_server_user(const struct postgres *pg, const char *owner, uid_t *ret_uid, gid_t *ret_gid,
     struct err *err) MUST_CHECK;
@@ -216,6 +219,10 @@ int pg_base_plan(struct postgres *pg, const struct backup_view *view,
 int pg_base_restore(struct postgres *pg, const struct backup_view *view,
     const struct restore_request *request, struct restore_report *report, struct err *err)
     MUST_CHECK;
+
+/* `request->name` is a restored data directory, `request->confirm` the live one. */
+int pg_base_promote(const struct promote_request *request, struct restore_report *report,
+    struct err *err) MUST_CHECK;
 
 int pg_check(struct postgres *pg, struct check_report *report, struct err *err) MUST_CHECK;
 char *pg_setup_sql(const struct postgres *pg) MUST_CHECK;

@@ -85,6 +85,22 @@ find_servers(const char *folder, struct pids *ret_pids, struct err *err)
 	return 0;
 }
 
+int
+pg_server_runs_in(const char *data_dir, bool *ret_is_running, struct err *err)
+{
+	SCOPED(freep) char *folder = realpath(data_dir, NULL);
+	struct pids pids = { .list = { .count = 0 } };
+
+	if (folder == NULL)
+		return err_sys(err, "cannot look at '%s'", data_dir);
+	if (find_servers(folder, &pids, err) < 0)
+		return -1;
+	*ret_is_running = pids.list.count > 0;
+	vec_done(&pids.list);
+
+	return 0;
+}
+
 /* Signal all that still run there until none is left or the time is up. */
 static int
 end_servers(const char *folder, int signal_number, int wait_ms, bool *ret_is_quiet, struct err *err)

@@ -518,12 +518,14 @@ await_log(struct making *making, struct err *err)
 		.end_lsn = making->end.end_lsn,
 		.segment_bytes = base_stream_server(making->stream)->wal_segment_bytes,
 	};
+	int64_t wait_us = making->request->archive_wait_us != 0 ? making->request->archive_wait_us
+								: LOG_WAIT_US;
 	char missing[WAL_NAME_SIZE];
 	bool is_there;
 
 	if (making->request->archive == NULL)
 		return 0;
-	if (covered_wait(making->request->archive, &range, LOG_WAIT_US, making->request->progress,
+	if (covered_wait(making->request->archive, &range, wait_us, making->request->progress,
 		&is_there, missing, err) < 0)
 		return -1;
 	if (!is_there)

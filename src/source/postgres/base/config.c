@@ -397,7 +397,8 @@ write_auto(const struct base_config_options *options, struct base_extract *extra
 		return -1;
 	add_without_recovery(&text, str_text(&original));
 	str_addf(&text,
-	    "# >>> blackstart: what keeps the restored backup %s apart from the live server.\n"
+	    BASE_CONFIG_BEGIN
+	    " what keeps the restored backup %s apart from the live server.\n"
 	    "# To make this the live server, stop it, remove the lines up to '<<< blackstart' and\n"
 	    "# start it again.\n",
 	    options->view->manifest->id);
@@ -409,7 +410,7 @@ write_auto(const struct base_config_options *options, struct base_extract *extra
 	add_isolation(&text, options->content->server_version, options->recovery);
 	add_recovery(&text, options->recovery);
 	add_place(&text, options);
-	str_add(&text, "# <<< blackstart\n");
+	str_add(&text, BASE_CONFIG_END "\n");
 	if (str_is_full(&text))
 		return err_set(err, ERR_LIMIT, CONF_AUTO " of the backup is too large");
 

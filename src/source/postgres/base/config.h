@@ -25,6 +25,10 @@ struct control;
 struct err;
 struct json_t;
 
+/* Lines of postgresql.auto.conf between which the block stands. */
+#define BASE_CONFIG_BEGIN "# >>> blackstart:"
+#define BASE_CONFIG_END "# <<< blackstart"
+
 #define BASE_CONFIG_HBA "pg_hba.blackstart.conf"
 
 struct base_config_options {
