@@ -12,7 +12,7 @@ from conftest import counter
 from postgres import ADMIN_PASSWORD, Server, ids
 from program import Program
 from store import Store
-from test_wal_receive import Receiver
+from test_wal_receive import Receiver, poll
 
 ZONE = "Europe/Berlin"
 
@@ -294,3 +294,132 @@ def test_another_system_is_not_replaced(new_server, bs, work, base_store):
     result = bs.run("promote", copy, f"--confirm={other.data}", "--store", base_store, expect=5)
     assert "of another system" in result.err
     assert os.path.exists(copy) and os.path.exists(other.data)
+
+
+# --- several timelines, and holes -------------------------------------------
+
+@pytest.fixture
+def branching(base_folder, bin_dirs, password_file):
+    made = []
+
+    def make(name):
+        made.append(Site(base_folder, bin_dirs, password_file, name).receive())
+        made[-1].base()
+        return made[-1]
+    yield make
+    for site in made:
+        site.destroy()
+
+
+def later(site, number):
+    """A row in a segment of its own."""
+    done = site.insert(number)
+    site.server.sql("SELECT pg_switch_wal()")
+    return done
+
+
+def test_a_missing_segment_in_the_middle_is_refused_before_anything_is_written(branching):
+    site = branching("hole")
+    done = {number: later(site, number) for number in range(1, 5)}
+    site.insert(5)
+    site.receiver.wait_all()
+    site.receiver.stop()
+    lsn = done[3]["lsn"]
+    found = site.server.value(f"SELECT pg_walfile_name('{lsn}'::pg_lsn - 1)")
+    names = [name for name in os.listdir(site.wal) if name.startswith(found)]
+    assert names, (found, os.listdir(site.wal))
+    for name in names:
+        os.unlink(os.path.join(site.wal, name))
+    window = site.run("window", "--json", expect=3).json
+    assert len(window["gaps"]) == 1 and found in window["gaps"][0]["text"], window
+    # Before the hole all is well, in it and behind it nothing can be promised.
+    assert site.ids_at("--at", stamp(done[1]["at"]))[0] == [1]
+    for at in (stamp(done[3]["at"]), stamp(done[4]["at"])):
+        text = refused(site, "--at", at)
+        assert found in text and "gap" in text, text
+    assert "does not lead to the end" in refused(site, "--at", "latest")
+
+
+def test_a_promoted_standby_is_followed_and_the_times_before_it_stay(branching):
+    site = branching("failover")
+    standby = Server(os.path.join(site.root, "standby"), settings=site.server.settings)
+    site.server.tool("pg_basebackup", "-D", standby.data, "-h", site.server.root, "-p",
+                     str(site.server.port), "-U", "postgres", "-R", "-X", "stream", "-c", "fast")
+    standby.start()
+    try:
+        before = later(site, 1)
+        lsn = site.server.value("SELECT pg_current_wal_flush_lsn()")
+        poll(lambda: standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'"))
+        site.receiver.wait_all()
+        site.receiver.stop()
+        site.server.stop()
+        standby.sql("SELECT pg_promote()")
+        site.write_config(standby.port)
+        old, site.server = site.server, standby
+        site.receiver = Receiver(site.bs, site.config, site.wal, standby).start()
+        after = site.insert(2)
+        last = site.insert(3)
+        site.receiver.wait_all()
+        window = site.run("window", "--json").json
+        assert [t["timeline"] for t in window["timelines"] if t["on_main"]] == [1, 2], window
+        assert site.ids_at("--at", stamp(before["at"]))[0] == [1]
+        rows, result = site.ids_at("--at", stamp(after["at"]))
+        assert rows == [1, 2] and "on timeline 2" in result.out, result
+        rows, result = site.ids_at("--at", "latest")
+        assert rows == [1, 2, 3], result
+        # The old one by its number: nothing of the new one.
+        rows, result = site.ids_at("--at", "latest", "--timeline", "1")
+        assert rows == [1] and "on timeline 1" in result.out, result
+        assert last["at"] > after["at"]
+        site.server = old
+    finally:
+        standby.destroy()
+
+
+def test_a_rehearsal_that_archives_here_is_not_followed(branching):
+    site = branching("rehearsal")
+    first = later(site, 1)
+    later(site, 2)
+    site.insert(3)
+    site.receiver.wait_all()
+    # The copy is brought to the first row, promoted, and archives what it does on timeline 2.
+    result = site.restore("--at", stamp(first["at"]))
+    data = site.restored[-1]
+    port = int(re.search(r"port (\d+) of this machine", result.out)[1])
+    copy = Server(os.path.join(site.root, "copy"), data=data)
+    copy.root, copy.port = data, port
+    copy.sql("INSERT INTO t VALUES (99); SELECT pg_switch_wal(); INSERT INTO t VALUES (100)")
+    current = copy.value("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+    for name in os.listdir(os.path.join(data, "pg_wal")):
+        path = os.path.join(data, "pg_wal", name)
+        if name.startswith("00000002") and name < current:  # "." sorts before the digits
+            site.bs.ok("archive-push", path, "--store", site.store, "--source", "postgresql")
+    site.end(data)
+    fourth = site.insert(4)
+    site.receiver.wait_all()
+    shown = site.run("window")
+    assert "timeline 2 left timeline 1 at" in shown.out and "a side branch" in shown.out
+    assert "taken for a side branch" in shown.err
+    rows, result = site.ids_at("--at", "latest")
+    assert rows == [1, 2, 3, 4] and "on timeline 1" in result.out, result
+    assert site.ids_at("--at", stamp(fourth["at"]))[0] == [1, 2, 3, 4]
+
+
+def test_a_quiet_server_can_be_brought_back_to_now(branching):
+    """The heartbeat's commits are what a target in a quiet time stops at."""
+    site = branching("quiet")
+    site.insert(1)
+    site.receiver.stop()
+    with open(site.config, encoding="utf-8") as file:
+        text = file.read()
+    with open(site.config, "w", encoding="utf-8") as file:
+        file.write(text.replace("heartbeat: off", "heartbeat: 1s"))
+    site.receiver = Receiver(site.bs, site.config, site.wal, site.server).start()
+
+    def last_commit():
+        return site.run("window", "--json").json["spans"][-1]["to"]
+    first = poll(last_commit)
+    second = poll(lambda: last_commit() > first and last_commit())
+    at = datetime.datetime.fromisoformat(second.replace("Z", "+00:00"))
+    rows, result = site.ids_at("--at", stamp(at, -1000))
+    assert rows == [1] and "is behind the last commit" not in result.err, result

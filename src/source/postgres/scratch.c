@@ -389,14 +389,16 @@ static int
 wait_while_idle(struct scratch *scratch, const struct scratch_options *options, struct err *err)
 {
 	struct mono_time began = clock_mono();
+	bool was_there = false;
 
 	/* It has START_GRACE_US to write the file at all. */
 	for (;;) {
 		enum pid_state state = read_pid_state(scratch);
-		bool is_young = clock_elapsed_us(began) < START_GRACE_US;
+		bool is_young = !was_there && clock_elapsed_us(began) < START_GRACE_US;
 		struct process_exit end;
 		struct err running = ERR_INIT;
 
+		was_there |= state != PID_GONE;
 		if (state == PID_READY)
 			return 0;
 		if (scratch->process != NULL &&

@@ -1,6 +1,7 @@
 #include "source/postgres/base/fed.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -55,7 +56,7 @@ fed_explain(const struct fed *fed, struct err *err)
 	const char *doubt = feeder_last_doubt(fed->feeder);
 
 	if (doubt[0] != '\0' && feeder_counts(fed->feeder).doubts > 0)
-		(void)err_wrap(err, "%s", doubt);
+		(void)err_wrap(err, "%.*s", (int)strcspn(doubt, "\n"), doubt);
 
 	return -1;
 }

@@ -97,7 +97,7 @@ warn_of_end(const struct restore_target *target, const struct wal_need *need,
 {
 	char asked[CLOCK_TEXT_SIZE], last[CLOCK_TEXT_SIZE], between[CLOCK_TEXT_SIZE];
 
-	if (target->kind != TARGET_LATEST || target->time.us == 0)
+	if (target->kind != TARGET_LATEST || target->time.us <= need->last_commit.us)
 		return;
 	add_warning(plan,
 	    xasprintf("%s is behind the last commit that is known (%s, %s before): all of the log "

@@ -16,7 +16,7 @@
 #include "source/postgres/wal/choose.h"
 #include "source/postgres/wal/history.h"
 
-enum { COMMAND_MAX_BYTES = 16 * 1024 };
+enum { COMMAND_MAX_BYTES = 16 * 1024, VERSION_READS_AHEAD = 150000 };
 
 void
 base_settings_done(struct base_settings *settings)
@@ -137,6 +137,9 @@ base_recovery_settings(const struct base_recovery_options *options,
 	add_setting(ret_settings, "recovery_target_action", xstrdup("promote"));
 	/* Nobody looks in before it is done; and limits that were raised later need not hold. */
 	add_setting(ret_settings, "hot_standby", xstrdup("off"));
+	/* A server that reads ahead would stumble over the gap before it reaches the target. */
+	if (options->is_before_gap && options->content->server_version >= VERSION_READS_AHEAD)
+		add_setting(ret_settings, "recovery_prefetch", xstrdup("off"));
 }
 
 /* ---- what was reached --------------------------------------------------------------------------------- */
@@ -219,13 +222,18 @@ check_past(const struct base_reached *reached, const struct restore_target *targ
 	char last[CLOCK_TEXT_SIZE], asked[CLOCK_TEXT_SIZE];
 	int64_t limit_us = target->time.us + (target->is_exclusive ? 0 : 1);
 
-	if (target->kind != TARGET_TIME || reached->last_commit.us < limit_us)
+	if (target->time.us == 0 || reached->last_commit.us < limit_us)
 		return 0;
-
-	return err_set(err, ERR_MISMATCH,
-	    "recovery went too far: to the commit of %s, asked was %s",
+	(void)err_set(err, ERR_MISMATCH, "recovery went too far: to the commit of %s, asked was %s",
 	    wal_time_text(target->zone, reached->last_commit, last),
 	    wal_time_text(target->zone, target->time, asked));
+	/* There was no commit behind the target to stop at when it began; now there is. */
+	if (target->kind == TARGET_LATEST)
+		return err_hint(err,
+		    "Commits arrived while it recovered. Restore once more, into another folder: "
+		    "now it can stop before them.");
+
+	return -1;
 }
 
 /* "0.087 s before the target", or nothing where no time was asked for. */

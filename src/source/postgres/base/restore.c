@@ -92,7 +92,7 @@ choose_recovery(struct restoring *restoring, struct err *err)
 {
 	const struct restore_request *request = restoring->request;
 	SCOPED(freep) char *socket = path_join(restoring->target.data_dir, STARTED_SOCKET);
-	const struct base_recovery_options options = {
+	struct base_recovery_options options = {
 		.content = &restoring->content,
 		.target = &request->target,
 		.fetcher = request->fetcher,
@@ -104,6 +104,7 @@ choose_recovery(struct restoring *restoring, struct err *err)
 	if (pg_wal_need(request->archive, restoring->view->manifest, &request->target,
 		&restoring->need, err) < 0)
 		return -1;
+	options.is_before_gap = restoring->need.is_before_gap;
 	base_recovery_settings(&options, &restoring->recovery);
 
 	return 0;

@@ -170,8 +170,10 @@ describe_need(const struct needing *needing, const struct wal_run *run, struct w
 	memset(need, 0, sizeof(*need));
 	need->timeline = needing->path.timeline;
 	need->expected_lsn = expected_lsn(needing, run);
-	if (run != NULL)
+	if (run != NULL) {
 		need->last_commit = run->last_time;
+		need->is_before_gap = run + 1 < needing->path.runs.items + needing->path.runs.count;
+	}
 	if (needing->first > needing->last)
 		return;
 	need->segments_count = needing->last - needing->first + 1;

@@ -2,6 +2,7 @@
 #ifndef SOURCE_POSTGRES_WAL_RECOVERY_H
 #define SOURCE_POSTGRES_WAL_RECOVERY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct wal_need {
 	uint64_t stored_bytes;
 	uint64_t not_sound_count;     /* of them: not read to their end yet */
 	uint64_t expected_lsn;        /* recovery must get here at least */
+	bool is_before_gap;           /* something is missing behind what it reads */
 	struct wall_time last_commit; /* that is known of; 0: none */
 	char first_name[25];
 	char last_name[25];
