@@ -17,6 +17,7 @@
 #include "catalog/catalog.h"
 #include "config/config.h"
 #include "engine/run.h"
+#include "engine/settle.h"
 #include "engine/sync.h"
 #include "os/file.h"
 #include "source/postgres/postgres.h"
@@ -326,6 +327,18 @@ open_all(struct wire *wire, const struct args *args, enum wire_store_use use,
 	return sync_catalog(&wire->engine, false, synced, err);
 }
 
+/* Does the folder hold anything that we know: the user's own dumps, or a server's log. */
+static bool
+holds_something(struct wire *wire, const struct sync_result *synced)
+{
+	SCOPED(streamed_sources_done) struct streamed_sources sources = { .items = { .count = 0 } };
+	struct err ignored = ERR_INIT;
+
+	return synced->unproven_count > 0 ||
+	    (settle_find_sources(&wire->engine, &sources, &ignored) == 0 &&
+		sources.items.count > 0);
+}
+
 int
 wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use use,
     struct err *err)
@@ -336,7 +349,7 @@ wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use 
 		return -1;
 	if (!wire->engine.store->is_bare)
 		return 0;
-	if (synced.unproven_count == 0 && wire->config == NULL) {
+	if (wire->config == NULL && !holds_something(wire, &synced)) {
 		(void)err_set(err, ERR_NOT_FOUND, "'%s' is not a store yet, and holds no backups",
 		    wire->engine.store->location);
 		return err_hint(err,

@@ -128,6 +128,14 @@ check_report_worst(const struct check_report *report)
 }
 
 void
+settle_report_done(struct settle_report *report)
+{
+	for (size_t i = 0; i < report->warnings.count; i++)
+		free(report->warnings.items[i]);
+	vec_done(&report->warnings);
+}
+
+void
 window_report_done(struct window_report *report)
 {
 	for (size_t i = 0; i < report->spans.count; i++) {

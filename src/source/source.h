@@ -114,11 +114,15 @@ struct follow_request {
 
 /* What lies in an archive's folder: looked at, compressed, indexed. */
 struct settle_report {
+	bool is_index_only; /* in: only what the index needs: notes, and files that have none */
+	uint64_t check_max; /* in: read at most so many record by record; 0: all */
+
 	uint64_t settled_count; /* tails that became compressed pieces */
 	uint64_t adopted_count; /* the user's own files that are in the index now */
 	uint64_t indexed_count; /* pieces of ours that the index did not know */
 	uint64_t checked_count; /* read record by record */
-	uint64_t damaged_count;
+	uint64_t damaged_count; /* all that are, also those that were known to be */
+	uint64_t left_count;    /* not read yet: check_max, or still being copied */
 	VEC(char *) warnings;
 };
 void settle_report_done(struct settle_report *report);

@@ -50,6 +50,7 @@ extern const struct command_entry cmd_status_entries[];
 extern const struct command_entry cmd_check_entries[];
 extern const struct command_entry cmd_verify_entries[];
 extern const struct command_entry cmd_archive_entries[];
+extern const struct command_entry cmd_settle_entries[];
 extern const struct command_entry cmd_window_entries[];
 extern const struct command_entry cmd_restore_entries[];
 extern const struct command_entry cmd_keep_entries[];

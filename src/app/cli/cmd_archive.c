@@ -1,4 +1,4 @@
-/* archive-push, archive-get, settle: the write-ahead log on its way in and out. */
+/* archive-push, archive-get: the write-ahead log on its way in and out. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -219,17 +219,8 @@ cmd_archive_get(struct cli *cli, struct err *err)
 	return get_directly(cli, &work, name, path, err);
 }
 
-static int
-cmd_not_built(struct cli *cli, struct err *err)
-{
-	(void)cli;
-
-	return err_set(err, ERR_UNSUPPORTED, "this command is not built yet");
-}
-
 const struct command_entry cmd_archive_entries[] = {
 	{ .verb = "archive-push", .run = cmd_archive_push },
 	{ .verb = "archive-get", .is_bare = true, .run = cmd_archive_get },
-	{ .verb = "settle", .run = cmd_not_built },
 	{ .verb = NULL },
 };

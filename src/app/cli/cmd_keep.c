@@ -16,6 +16,7 @@
 #include "config/config.h"
 #include "engine/backup.h"
 #include "engine/prune.h"
+#include "engine/settle.h"
 #include "engine/sync.h"
 #include "source/source.h"
 #include "store/store.h"
@@ -268,28 +269,80 @@ cmd_source_adopt(struct cli *cli, struct err *err)
 
 /* ---- catalog ---------------------------------------------------------------------------------------------- */
 
+/* What the index of the streams was made of again. */
+struct reindexed {
+	uint64_t pieces;
+	uint64_t damaged;
+};
+
+static int
+reindex_source(struct cli *cli, const struct streamed_source *found, struct reindexed *to,
+    struct err *err)
+{
+	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
+	struct source *source = wire_source_offline(&cli->wire, found->name, found->type, err);
+
+	if (source == NULL || settle_reindex(&cli->wire.engine, source, &report, err) < 0)
+		return -1;
+	for (size_t i = 0; i < report.warnings.count; i++)
+		log_warning("%s", report.warnings.items[i]);
+	to->pieces += report.indexed_count + report.adopted_count;
+	to->damaged += report.damaged_count;
+
+	return 0;
+}
+
+static int
+reindex_streams(struct cli *cli, struct reindexed *to, struct err *err)
+{
+	SCOPED(streamed_sources_done) struct streamed_sources sources = { .items = { .count = 0 } };
+
+	if (settle_find_sources(&cli->wire.engine, &sources, err) < 0)
+		return -1;
+	for (size_t i = 0; i < sources.items.count; i++) {
+		if (reindex_source(cli, &sources.items.items[i], to, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+static int
+print_rebuilt(const struct cli *cli, const struct sync_result *synced,
+    const struct reindexed *reindexed, struct err *err)
+{
+	if (cli->is_json)
+		return out_json(json_pack("{s:i, s:i, s:i, s:I, s:I}", "backups",
+				    (int)synced->backups_count, "unproven",
+				    (int)synced->unproven_count, "unreadable",
+				    (int)synced->damaged_count, "log_segments",
+				    (json_int_t)reindexed->pieces, "log_damaged",
+				    (json_int_t)reindexed->damaged),
+		    "blackstart.catalog/1", err);
+	out_line(
+	    "the catalog has been made again from '%s': %u backups, %u unproven files, %u manifests that cannot be read",
+	    cli->wire.engine.store->location, synced->backups_count, synced->unproven_count,
+	    synced->damaged_count);
+	if (reindexed->pieces > 0)
+		out_line("and the index of the write-ahead log: %llu segments, %llu damaged",
+		    (unsigned long long)reindexed->pieces, (unsigned long long)reindexed->damaged);
+
+	return 0;
+}
+
 static int
 cmd_catalog_rebuild(struct cli *cli, struct err *err)
 {
+	struct reindexed reindexed = { .pieces = 0 };
 	struct sync_result synced;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
-	    sync_catalog(&cli->wire.engine, true, &synced, err) < 0)
+	    sync_catalog(&cli->wire.engine, true, &synced, err) < 0 ||
+	    reindex_streams(cli, &reindexed, err) < 0 ||
+	    print_rebuilt(cli, &synced, &reindexed, err) < 0)
 		return -1;
-	if (cli->is_json) {
-		if (out_json(json_pack("{s:i, s:i, s:i}", "backups", (int)synced.backups_count,
-				 "unproven", (int)synced.unproven_count, "unreadable",
-				 (int)synced.damaged_count),
-			"blackstart.catalog/1", err) < 0)
-			return -1;
-	} else {
-		out_line(
-		    "the catalog has been made again from '%s': %u backups, %u unproven files, %u manifests that cannot be read",
-		    cli->wire.engine.store->location, synced.backups_count, synced.unproven_count,
-		    synced.damaged_count);
-	}
 
-	return synced.damaged_count > 0 ? EXIT_WARNINGS : EXIT_OK;
+	return synced.damaged_count > 0 || reindexed.damaged > 0 ? EXIT_WARNINGS : EXIT_OK;
 }
 
 static int

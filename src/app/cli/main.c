@@ -25,6 +25,7 @@ static const struct command_entry *const entry_tables[] = {
 	cmd_check_entries,
 	cmd_verify_entries,
 	cmd_archive_entries,
+	cmd_settle_entries,
 	cmd_window_entries,
 	cmd_restore_entries,
 	cmd_keep_entries,

@@ -14,6 +14,7 @@
 #include "source/postgres/wal/push.h"
 #include "source/postgres/wal/receive.h"
 #include "source/postgres/wal/recovery.h"
+#include "source/postgres/wal/settle.h"
 
 enum { DEFAULT_PORT = 5432 };
 
@@ -191,6 +192,15 @@ postgres_promote(struct source *source, const struct promote_request *request,
 }
 
 static int
+postgres_settle(struct source *source, struct archive *archive, struct settle_report *report,
+    struct err *err)
+{
+	(void)source;
+
+	return wal_settle(archive, report, err);
+}
+
+static int
 postgres_push(struct source *source, struct archive *archive, const struct push_request *request,
     struct err *err)
 {
@@ -285,6 +295,7 @@ const struct source_ops postgres_source_ops = {
 	.restore = postgres_restore,
 	.promote = postgres_promote,
 	.follow = postgres_follow,
+	.settle = postgres_settle,
 	.push = postgres_push,
 	.fetch = postgres_fetch,
 	.feed = postgres_feed,
