@@ -28,8 +28,6 @@ enum {
 	STOP_FAST_MS = 60 * 1000,
 	STOP_IMMEDIATE_MS = 10 * 1000,
 	LOG_TAIL_BYTES = 256 * 1024,
-	PID_FILE_MAX_BYTES = 8192,
-	PID_FILE_STATUS_LINE = 8,
 };
 #define START_GRACE_US (5 * US_PER_S)
 
@@ -351,40 +349,6 @@ connect_once(struct scratch *scratch, const struct postgres *pg, struct err *err
 	return -1;
 }
 
-/*
- * How far a server in recovery is, by what it writes into its pid file for pg_ctl (miscadmin.h,
- * LOCK_FILE_LINE_PM_STATUS).  Asking over its socket would fill its log with refusals.
- */
-enum pid_state {
-	PID_GONE,
-	PID_STARTING,
-	PID_READY,
-};
-
-static enum pid_state
-read_pid_state(const struct scratch *scratch)
-{
-	SCOPED(freep) char *path = path_join(scratch->data_dir, "postmaster.pid");
-	SCOPED(str_done) struct str text = STR_INIT_MAX(PID_FILE_MAX_BYTES);
-	struct err ignored = ERR_INIT;
-	const char *line;
-	char *end;
-	long pid;
-
-	if (file_read_all(path, PID_FILE_MAX_BYTES, &text, &ignored) < 0)
-		return PID_GONE;
-	pid = strtol(str_text(&text), &end, 10);
-	if (pid <= 0 || *end != '\n' || kill((pid_t)pid, 0) < 0)
-		return PID_GONE;
-	line = str_text(&text);
-	for (int i = 1; i < PID_FILE_STATUS_LINE && line != NULL; i++) {
-		line = strchr(line, '\n');
-		line = line != NULL ? line + 1 : NULL;
-	}
-
-	return line != NULL && str_starts_with(line, "ready") ? PID_READY : PID_STARTING;
-}
-
 static int
 wait_while_idle(struct scratch *scratch, const struct scratch_options *options, struct err *err)
 {
@@ -393,18 +357,18 @@ wait_while_idle(struct scratch *scratch, const struct scratch_options *options, 
 
 	/* It has START_GRACE_US to write the file at all. */
 	for (;;) {
-		enum pid_state state = read_pid_state(scratch);
+		enum scratch_state state = scratch_state_read(scratch->data_dir);
 		bool is_young = !was_there && clock_elapsed_us(began) < START_GRACE_US;
 		struct process_exit end;
 		struct err running = ERR_INIT;
 
-		was_there |= state != PID_GONE;
-		if (state == PID_READY)
+		was_there |= state != SCRATCH_GONE;
+		if (state == SCRATCH_READY)
 			return 0;
 		if (scratch->process != NULL &&
 		    process_wait(scratch->process, 0, &end, &running) == 0)
 			return explain_end(scratch, err);
-		if (scratch->process == NULL && state == PID_GONE && !is_young)
+		if (scratch->process == NULL && state == SCRATCH_GONE && !is_young)
 			return explain_end(scratch, err);
 		if (stop_check(err) < 0 || options->idle(options->idle_context, err) < 0)
 			return -1;
