@@ -1,23 +1,30 @@
 """The receiver: what the server was told of is on our disk, whatever happens in between."""
+import contextlib
 import glob
+import json
 import os
 import re
 import signal
+import subprocess
+import threading
 import time
 
 import pytest
 
+import plant
+from postgres import Server
+
 JOB = "source: postgresql, do: wal, continuous: true, heartbeat: {heartbeat}{more}"
 
 
-def poll(what, seconds=20):
+def poll(what, seconds=20, note=lambda: ""):
     """Until what() is true; its value."""
     deadline = time.monotonic() + seconds
     while True:
         value = what()
         if value:
             return value
-        assert time.monotonic() < deadline, "it does not happen"
+        assert time.monotonic() < deadline, f"it does not happen{note()}"
         time.sleep(0.02)
 
 
@@ -42,7 +49,7 @@ class Receiver:
         return self.running.result().err
 
     def wait_said(self, pattern, seconds=20):
-        return poll(lambda: re.search(pattern, self.said()), seconds)
+        return poll(lambda: re.search(pattern, self.said()), seconds, self.said)
 
     def flushed(self):
         """The last position that the server was told."""
@@ -53,7 +60,7 @@ class Receiver:
         """Everything that the server has written is acknowledged."""
         server = server or self.server
         lsn = server.value("SELECT pg_current_wal_flush_lsn()")
-        poll(lambda: self.flushed() and number(self.flushed()) >= number(lsn))
+        poll(lambda: self.flushed() and number(self.flushed()) >= number(lsn), 20, self.said)
         return lsn
 
     def stop(self, expect=0):
@@ -114,6 +121,61 @@ def assert_same_wal(receiver, server, lsn):
     assert compared > 0
 
 
+@pytest.fixture(scope="module")
+def small_model(base_folder):
+    """A cluster with segments of 1 MB, to copy from."""
+    server = Server(os.path.join(base_folder, "model-small")).initdb("--wal-segsize=1").start()
+    plant.make_roles(server)
+    server.stop()
+    return server.data
+
+
+@pytest.fixture
+def small(work, small_model):
+    """Servers with segments of 1 MB; `like` is one whose standby it becomes."""
+    made = []
+
+    def make(settings=None, like=None, source_data=None):
+        server = Server(os.path.join(work, f"small{len(made)}"), settings=settings)
+        made.append(server)
+        if like is None:
+            subprocess.run(["cp", "-a", source_data or small_model, server.data], check=True)
+            return server.start()
+        server.tool("pg_basebackup", "-D", server.data, "-h", like.root, "-p", str(like.port),
+                    "-U", "postgres", "-c", "fast", "-X", "stream", "-R", "--no-sync")
+        return server.start()
+    yield make
+    for server in made:
+        server.destroy()
+
+
+def make_standby(make, primary, settings=None):
+    standby = make(settings, like=primary)
+    poll(lambda: standby.value("SELECT pg_is_in_recovery()"))
+    return standby
+
+
+def wait_replayed(primary, standby):
+    lsn = primary.value("SELECT pg_current_wal_flush_lsn()")
+    poll(lambda: standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'"))
+
+
+def promote(standby):
+    standby.sql("SELECT pg_promote()")
+    poll(lambda: not standby.value("SELECT pg_is_in_recovery()"))
+    return standby.value("SELECT timeline_id FROM pg_control_checkpoint()")
+
+
+def events(work):
+    """What is written down in the store of gaps and the like."""
+    found = []
+    for name in glob.glob(os.path.join(work, "store/.blackstart/**/*"), recursive=True):
+        if os.path.isfile(name) and "event" in name:
+            with open(name, encoding="utf-8") as file:
+                found.append(json.load(file))
+    return found
+
+
 def test_what_is_received_is_what_the_server_wrote(receive, new_server):
     server = new_server()
     receiver = receive(server)
@@ -125,3 +187,247 @@ def test_what_is_received_is_what_the_server_wrote(receive, new_server):
     result = receiver.stop()
     assert re.search(r"WAL is durable up to [0-9A-F/]+ on timeline 1", result.err), result
     assert result.peak_kb <= 16 * 1024, result.peak_kb
+
+
+def test_killed_and_gone_on(receive, small):
+    """What was acknowledged stays, and the stream has no hole where the receiver died."""
+    server = small()
+    receiver = receive(server)
+    for _ in range(3):
+        write(server, 3000)
+        lsn = receiver.wait_all()
+        before = {name: receiver.read(name) for name in receiver.names("*.partial")}
+        receiver.kill()
+        write(server, 500)
+        receiver.start()
+        for name, data in before.items():
+            if name in receiver.names():
+                used = data.rstrip(b"\0")
+                assert receiver.read(name)[:len(used)] == used
+    lsn = receiver.wait_all()
+    assert_same_wal(receiver, server, lsn)
+    receiver.stop()
+
+
+def test_a_commit_waits_for_us_and_survives_the_server(receive, small):
+    """synchronous_commit: what COMMIT returned for is in our tail, although we died as well."""
+    server = small({"synchronous_standby_names": "blackstart"})
+    receiver = receive(server, heartbeat="1s")
+    server.sql("CREATE TABLE acked (v text)")
+    marks = [f"row-{i}-{os.urandom(8).hex()}" for i in range(50)]
+    with contextlib.closing(server.connect()) as conn, conn.cursor() as cursor:
+        for mark in marks:
+            cursor.execute("INSERT INTO acked VALUES (%s)", (mark,))
+        assert conn.notices == []
+    receiver.kill()
+    server.kill()
+    wal = b"".join(receiver.read(name) for name in receiver.names("*.partial"))
+    assert all(mark.encode() in wal for mark in marks)
+    # Without a receiver a commit does not return.
+    server.start()
+    with contextlib.closing(server.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '300ms'")
+        pid = conn.get_backend_pid()
+        thread = threading.Thread(target=lambda: cursor.execute("INSERT INTO acked VALUES ('x')"))
+        thread.start()
+        poll(lambda: server.value("SELECT wait_event FROM pg_stat_activity "
+                                  f"WHERE pid = {pid}") == "SyncRep")
+        receiver.start()
+        thread.join(20)
+        assert not thread.is_alive()
+    receiver.stop()
+
+
+def test_the_server_is_restarted(receive, small):
+    server = small()
+    receiver = receive(server)
+    write(server)
+    receiver.wait_all()
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 15, "the receiver holds up a shutdown"
+    receiver.wait_said("was shut down; trying again")
+    server.start()
+    write(server)
+    lsn = receiver.wait_all()
+    assert_same_wal(receiver, server, lsn)
+    server.kill()
+    receiver.wait_said("connection")
+    server.start()
+    write(server)
+    assert_same_wal(receiver, server, receiver.wait_all())
+    receiver.stop()
+
+
+def test_a_standby_is_promoted_under_the_receiver(receive, small):
+    """Streaming from a standby that becomes the primary: the history comes first, no byte lacks."""
+    primary = small()
+    standby = make_standby(small, primary)
+    receiver = receive(standby)
+    write(primary)
+    wait_replayed(primary, standby)
+    primary.stop()
+    promote(standby)
+    write(standby)
+    lsn = receiver.wait_all()
+    assert "00000002.history" in receiver.names()
+    with open(os.path.join(standby.data, "pg_wal/00000002.history"), "rb") as file:
+        assert receiver.read("00000002.history") == file.read()
+    assert any(name.startswith("00000002") for name in receiver.names("*.partial"))
+    assert_same_wal(receiver, standby, lsn)
+    assert receiver.names("*.diverged*") == []
+    receiver.stop()
+
+
+def test_failover_to_a_standby_that_lagged(receive, small, configure, work):
+    """Our longer tail is kept, the bytes that nobody else has are counted, the new one is followed."""
+    primary = small()
+    standby = make_standby(small, primary)
+    receiver = receive(primary)
+    write(primary)
+    wait_replayed(primary, standby)
+    standby.stop()
+    write(primary, 50)
+    ours = receiver.wait_all()
+    primary.stop(signal.SIGQUIT)
+    tail = receiver.names("*.partial")[-1]
+    kept = receiver.read(tail)
+    standby.settings["primary_conninfo"] = ""
+    standby.start()
+    promote(standby)
+    receiver.kill()
+    configure(server=standby, jobs={"pg-wal": JOB.format(more="", heartbeat="off")})
+    receiver.server = standby
+    receiver.start()
+    write(standby)
+    lsn = receiver.wait_all()
+    assert_same_wal(receiver, standby, lsn)
+    aside = receiver.names("*.diverged-*")
+    assert len(aside) == 1 and aside[0].startswith(tail), receiver.names()
+    assert receiver.read(aside[0]) == kept
+    event = [event for event in events(work) if event["kind"] == "diverged"]
+    assert len(event) == 1 and "bytes of it behind that" in event[0]["text"], event
+    fork = re.search(r"left timeline 1 at ([0-9A-F/]+)", event[0]["text"]).group(1)
+    assert number(fork) < number(ours)
+    receiver.stop()
+
+
+def test_the_slot_is_dropped_and_the_wal_removed(receive, small, work):
+    """A gap with a name; receiving goes on behind it."""
+    server = small({"wal_keep_size": "0", "min_wal_size": "2MB", "max_wal_size": "2MB"})
+    receiver = receive(server)
+    write(server)
+    before = receiver.wait_all()
+    receiver.stop()
+    server.sql("SELECT pg_drop_replication_slot('blackstart')")
+    for _ in range(4):
+        write(server, 3000)
+        server.sql("SELECT pg_switch_wal(); CHECKPOINT")
+    receiver.start()
+    write(server)
+    lsn = receiver.wait_all()
+    assert_same_wal(receiver, server, lsn)
+    gaps = [event for event in events(work) if event["kind"] == "gap"]
+    assert len(gaps) == 1 and "make a base backup" in gaps[0]["text"], events(work)
+    assert before in receiver.said() or "is lost" in receiver.said()
+    receiver.kill()
+    receiver.start()
+    receiver.wait_all()
+    assert len([event for event in events(work) if event["kind"] == "gap"]) == 1
+    receiver.stop()
+
+
+def test_another_system_is_refused(receive, small, new_server, configure, work):
+    server = small()
+    receiver = receive(server)
+    write(server)
+    receiver.wait_all()
+    receiver.stop()
+    other = new_server(is_other=True)
+    configure(server=other, jobs={"pg-wal": JOB.format(more="", heartbeat="off")})
+    result = receiver.bs.run("run", "pg-wal", "-c", receiver.path, expect=5)
+    assert "another system" in result.err and other.identity in result.err, result
+    assert "source adopt" in result.err
+
+
+def test_one_receiver_for_each_source(receive, small, work):
+    server = small()
+    receiver = receive(server)
+    result = receiver.bs.run("run", "pg-wal", "-c", receiver.path, expect=4)
+    assert "running already" in result.err, result
+    # Another machine knows nothing of our jobs, but has the same store.
+    with open(receiver.path, encoding="utf-8") as file:
+        text = file.read()
+    other = os.path.join(work, "other.yaml")
+    with open(other, "w", encoding="utf-8") as file:
+        file.write(text.replace("state-c", "state-d"))
+    result = receiver.bs.run("run", "pg-wal", "-c", other, expect=4)
+    assert "received into" in result.err and "process" in result.err, result
+    receiver.wait_all()
+    receiver.stop()
+
+
+def test_the_server_lost_what_it_had_sent(receive, small, work):
+    """A server set back to an older state of the same timeline: what we hold is kept."""
+    server = small()
+    server.stop()
+    old = server.data + "-old"
+    subprocess.run(["cp", "-a", server.data, old], check=True)
+    server.start()
+    receiver = receive(server)
+    write(server, 100)
+    receiver.wait_all()
+    receiver.stop()
+    kept = {name: receiver.read(name).rstrip(b"\0") for name in receiver.names("*.partial")}
+    server.stop(signal.SIGQUIT)
+    subprocess.run(["rm", "-rf", server.data], check=True)
+    subprocess.run(["mv", old, server.data], check=True)
+    server.start()
+    server.sql("CREATE TABLE other (v text); "
+               "INSERT INTO other SELECT repeat('z', 500) FROM generate_series(1, 400)")
+    receiver.start(wait=False)
+    receiver.wait_said("differs at offset")
+    poll(lambda: receiver.names("*.diverged-*"))
+    receiver.wait_all()
+    aside = receiver.names("*.diverged-*")
+    assert receiver.read(aside[0]).rstrip(b"\0") in kept.values()
+    assert [event["kind"] for event in events(work)].count("diverged") == len(aside)
+    receiver.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_full_disk_and_one_that_is_gone(receive, small, work):
+    """The run goes on trying and says why; nothing acknowledged is lost."""
+    server = small()
+    mount = os.path.join(work, "mnt")
+    os.mkdir(mount)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", mount], check=True)
+    try:
+        receiver = receive(server, store_path=os.path.join(mount, "s"), start=False)
+        receiver.folder = os.path.join(mount, "s/postgresql/wal")
+        receiver.start()
+        write(server)
+        receiver.wait_all()
+        ballast = os.path.join(mount, "ballast")
+        with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(65536))
+        write(server, 6000)
+        receiver.wait_said("No space left")
+        told = receiver.flushed()
+        assert receiver.names(".tmp-*") == []
+        os.unlink(ballast)
+        receiver.wait_all()
+        assert number(receiver.flushed()) > number(told)
+        # The disk goes away, and comes back.
+        os.rename(os.path.join(mount, "s"), os.path.join(mount, "t"))
+        write(server)
+        receiver.wait_said("is gone|cannot open the folder")
+        told = receiver.flushed()
+        os.rename(os.path.join(mount, "t"), os.path.join(mount, "s"))
+        assert_same_wal(receiver, server, receiver.wait_all())
+        assert number(receiver.flushed()) > number(told)
+        receiver.stop()
+    finally:
+        receiver.bs.end_all()
+        subprocess.run(["umount", "-l", mount], check=True)

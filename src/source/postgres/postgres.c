@@ -61,7 +61,7 @@ wrap(const struct postgres *pg, struct err *err)
 	return err_wrap(err, "postgres '%s'", pg->label);
 }
 
-/* A role that may only replicate is asked over the other protocol. */
+/* A role that may only replicate, or whose database is missing, is asked over the other protocol. */
 static int
 identify_by_replication(const struct postgres *pg, struct source_identity *ret_identity,
     struct err *err)
@@ -88,7 +88,8 @@ postgres_identify(struct source *source, struct source_identity *ret_identity, s
 	struct err other = ERR_INIT;
 
 	SCOPED(pg_conn_freep) PGconn *conn = pg_connect(pg, NULL, PG_SQL, err);
-	if (conn == NULL && err->kind == ERR_AUTH)
+	if (conn == NULL && err->kind != ERR_NET && err->kind != ERR_TIMEOUT &&
+	    err->kind != ERR_CANCELLED)
 		return identify_by_replication(pg, ret_identity, &other) < 0 ? -1 : 0;
 	if (conn == NULL)
 		return -1;

@@ -292,7 +292,11 @@ read_end(struct wal_stream *stream, struct wal_stream_outcome *outcome, struct e
 		} else if (status == PGRES_TUPLES_OK) {
 			if (parse_next(result, outcome, err) < 0)
 				return -1;
-		} else if (status != PGRES_COMMAND_OK) {
+		} else if (status == PGRES_COMMAND_OK) {
+			/* A server that shuts down says this and is gone. */
+			if (outcome->end == WAL_END_SHUTDOWN)
+				return 0;
+		} else {
 			wal_stream_keep_state(stream, result);
 			return pg_error(stream->conn, result, err, "the server ended the stream");
 		}

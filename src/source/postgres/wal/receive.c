@@ -110,6 +110,9 @@ check_identity(const struct receiver *receiver, struct err *err)
 	const char *known = receiver->archive->identity;
 	const char *found = wal_stream_server(receiver->stream)->system_identifier;
 
+	/* The first one decides, and later connections are held to it. */
+	if (known == NULL)
+		receiver->archive->identity = xstrdup(found);
 	if (known == NULL || strcmp(known, found) == 0)
 		return 0;
 	(void)err_set(err, ERR_REFUSED,
