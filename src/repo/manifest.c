@@ -57,6 +57,29 @@ manifest_find_file(const struct manifest *manifest, const char *name)
 	return NULL;
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+const char *
+manifest_repeated_name(const struct manifest *manifest)
+{
+	size_t count = manifest->files.count;
+	SCOPED(freep) const char **names = xcalloc(count, sizeof(*names));
+
+	for (size_t i = 0; i < count; i++)
+		names[i] = manifest->files.items[i].name;
+	qsort(names, count, sizeof(*names), compare_names);
+	for (size_t i = 1; i < count; i++) {
+		if (strcmp(names[i - 1], names[i]) == 0)
+			return names[i];
+	}
+
+	return NULL;
+}
+
 /* Sums of sizes from outside stop at the top instead of wrapping round. */
 static uint64_t
 add_saturated(uint64_t a, uint64_t b)

@@ -89,6 +89,9 @@ bool manifest_has_warning(const struct manifest *manifest, const char *code);
 /* The file of this name, or NULL. */
 const struct manifest_file *manifest_find_file(const struct manifest *manifest, const char *name);
 
+/* The name that two files have, or NULL; a loan. */
+const char *manifest_repeated_name(const struct manifest *manifest);
+
 /* Sums over all files; files of earlier backups ("of") are content, but not stored here. */
 uint64_t manifest_stored_bytes(const struct manifest *manifest);
 uint64_t manifest_content_bytes(const struct manifest *manifest);

@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/str.h"
 #include "repo/manifest.h"
+#include "repo/manifest_scan.h"
 
 enum {
 	ID_MAX = 200,
@@ -288,6 +289,9 @@ read_blocks(const struct spot *file_spot, struct manifest_file *file, bool *ret_
 	if (strlen(hex) / CRC_DIGITS != count || strlen(hex) % CRC_DIGITS != 0)
 		return field_bad(&spot, "crc32c",
 		    "does not have 8 digits for each block of the file");
+	/* Sized at once: nearly every file of very many has one block. */
+	file->block_crc32c.items = xcalloc(count, sizeof(uint32_t));
+	file->block_crc32c.capacity = count;
 	for (; *hex != '\0'; hex += CRC_DIGITS) {
 		uint8_t crc[4];
 		char digits[CRC_DIGITS + 1] = "";
@@ -331,27 +335,38 @@ read_file(const struct spot *spot, struct manifest_file *file)
 }
 
 static int
-compare_names(const void *a, const void *b)
+check_names_distinct(const struct spot *spot, const struct manifest *manifest)
 {
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
+	const char *name = manifest_repeated_name(manifest);
+
+	if (name == NULL)
+		return 0;
+
+	return err_set(spot->err, ERR_DATA, "manifest field 'files' names '%.200s' twice", name);
 }
 
 static int
-check_names_distinct(const struct spot *spot, const struct manifest *manifest)
+check_files_count(const struct spot *spot, size_t count)
 {
-	size_t count = manifest->files.count;
-	SCOPED(freep) const char **names = xcalloc(count, sizeof(*names));
+	if (count <= MANIFEST_MAX_FILES)
+		return 0;
 
-	for (size_t i = 0; i < count; i++)
-		names[i] = manifest->files.items[i].name;
-	qsort(names, count, sizeof(*names), compare_names);
-	for (size_t i = 1; i < count; i++) {
-		if (strcmp(names[i - 1], names[i]) == 0)
-			return err_set(spot->err, ERR_DATA,
-			    "manifest field 'files' names '%.200s' twice", names[i]);
-	}
+	return err_set(spot->err, ERR_LIMIT, "manifest field 'files' has more than %d files",
+	    MANIFEST_MAX_FILES);
+}
 
-	return 0;
+static int
+add_file(const struct spot *spot, json_t *value, struct manifest *manifest)
+{
+	size_t index = manifest->files.count;
+	struct spot inner;
+
+	if (check_files_count(spot, index + 1) < 0)
+		return -1;
+	if (spot_enter(spot, value, "files", (long)index, &inner) < 0)
+		return -1;
+
+	return read_file(&inner, vec_add(&manifest->files));
 }
 
 static int
@@ -361,21 +376,34 @@ read_files(const struct spot *spot, struct manifest *manifest)
 	json_t *value;
 	size_t index;
 
-	if (read_list(spot, "files", false, &list) < 0)
+	if (read_list(spot, "files", false, &list) < 0 ||
+	    check_files_count(spot, json_array_size(list)) < 0)
 		return -1;
-	if (json_array_size(list) > MANIFEST_MAX_FILES)
-		return err_set(spot->err, ERR_LIMIT,
-		    "manifest field 'files' has more than %d files", MANIFEST_MAX_FILES);
 	json_array_foreach(list, index, value)
 	{
-		struct spot inner;
-
-		if (spot_enter(spot, value, "files", (long)index, &inner) < 0 ||
-		    read_file(&inner, vec_add(&manifest->files)) < 0)
+		if (add_file(spot, value, manifest) < 0)
 			return -1;
 	}
 
-	return check_names_distinct(spot, manifest);
+	return 0;
+}
+
+/* One at a time from their text. 1: it is no list of objects; let the whole parser say why. */
+static int
+read_files_text(const struct spot *spot, const char *text, struct files_span span,
+    struct manifest *manifest)
+{
+	json_t *value;
+	int result;
+
+	while ((result = manifest_scan_next(text, &span, &value)) > 0) {
+		result = add_file(spot, value, manifest);
+		json_decref(value);
+		if (result < 0)
+			return -1;
+	}
+
+	return result < 0 ? 1 : 0;
 }
 
 static int
@@ -496,33 +524,38 @@ read_manifest(const struct spot *spot, struct manifest *manifest)
 	    read_source(spot, manifest) < 0 || read_time(spot, "started", &manifest->started) < 0 ||
 	    read_time(spot, "finished", &manifest->finished) < 0 ||
 	    read_time(spot, "consistent_at", &manifest->consistent_at) < 0 ||
-	    read_files(spot, manifest) < 0 || read_content(spot, manifest) < 0 ||
-	    read_tool(spot, manifest) < 0 || read_warnings(spot, manifest) < 0)
+	    read_files(spot, manifest) < 0 || check_names_distinct(spot, manifest) < 0 ||
+	    read_content(spot, manifest) < 0 || read_tool(spot, manifest) < 0 ||
+	    read_warnings(spot, manifest) < 0)
 		return -1;
 	manifest->unknown = unknown_fields(spot->object, known, ARRAY_SIZE(known));
 
 	return 0;
 }
 
-/* Is the JSON nested no deeper than `depth`; counted in the text, before anything recurses. */
-static bool
-is_shallow(const char *text, size_t size, int depth)
+/* 1: the list of files cannot be taken out of it. */
+static int
+parse_in_pieces(const char *text, size_t size, struct manifest *manifest, struct err *err)
 {
-	int level = 0;
-	bool is_string = false;
+	struct spot spot = { .err = err };
+	struct files_span span;
+	SCOPED(str_done) struct str rest = STR_INIT_MAX(MANIFEST_MAX_BYTES);
+	int result;
 
-	for (size_t i = 0; i < size && level <= depth; i++) {
-		if (is_string && text[i] == '\\')
-			i++;
-		else if (text[i] == '"')
-			is_string = !is_string;
-		else if (!is_string && (text[i] == '{' || text[i] == '['))
-			level++;
-		else if (!is_string && (text[i] == '}' || text[i] == ']'))
-			level--;
-	}
+	if (!manifest_scan_files(text, size, &span))
+		return 1;
+	str_add_bytes(&rest, text, span.begin);
+	str_add_bytes(&rest, text + span.end, size - span.end);
+	spot.object = json_loadb(str_text(&rest), rest.size, JSON_REJECT_DUPLICATES, NULL);
+	str_done(&rest);
+	if (spot.object == NULL)
+		return 1;
+	result = read_files_text(&spot, text, span, manifest);
+	if (result == 0)
+		result = read_manifest(&spot, manifest);
+	json_decref(spot.object);
 
-	return level <= depth;
+	return result;
 }
 
 struct manifest *
@@ -538,11 +571,16 @@ manifest_parse(const char *text, size_t size, struct err *err)
 		    MANIFEST_MAX_BYTES);
 		return NULL;
 	}
-	if (!is_shallow(text, size, MANIFEST_MAX_DEPTH)) {
+	if (!manifest_is_shallow(text, size, MANIFEST_MAX_DEPTH)) {
 		(void)err_set(err, ERR_LIMIT, "manifest is nested deeper than %d levels",
 		    MANIFEST_MAX_DEPTH);
 		return NULL;
 	}
+	result = parse_in_pieces(text, size, manifest, err);
+	if (result <= 0)
+		return result == 0 ? TAKE(manifest) : NULL;
+	manifest_free(manifest);
+	manifest = manifest_new();
 	spot.object = json_loadb(text, size, JSON_REJECT_DUPLICATES, &problem);
 	if (spot.object == NULL) {
 		(void)err_set(err, ERR_DATA, "manifest is not valid JSON: line %d column %d: %s",

@@ -221,6 +221,7 @@ cmd_show(struct cli *cli, struct err *err)
 	manifest = manifest_parse(str_text(&text), text.size, err);
 	if (manifest == NULL)
 		return err_wrap(err, "manifest '%s'", row.manifest_name);
+	str_done(&text);
 	show_files(manifest);
 
 	return EXIT_OK;

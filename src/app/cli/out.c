@@ -105,6 +105,10 @@ column_width(const struct table *table, size_t column)
 void
 table_print(const struct table *table)
 {
+	SCOPED(freep) size_t *widths = xcalloc(table->columns, sizeof(*widths));
+
+	for (size_t i = 0; i < table->columns; i++)
+		widths[i] = column_width(table, i);
 	for (size_t i = 0; i < table->cells.count; i++) {
 		const char *cell = table->cells.items[i];
 		bool is_last = (i + 1) % table->columns == 0;
@@ -113,8 +117,7 @@ table_print(const struct table *table)
 		if (is_last)
 			(void)putchar('\n');
 		else
-			(void)printf("%*s",
-			    (int)(column_width(table, i % table->columns) - width_of(cell) + 2),
+			(void)printf("%*s", (int)(widths[i % table->columns] - width_of(cell) + 2),
 			    "");
 	}
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -390,6 +391,71 @@ test_too_many_files(void **state)
 	str_done(&files);
 }
 
+/* The list of files is read from its text; what is odd about it is told as if it were not. */
+static void
+test_odd_lists_of_files(void **state)
+{
+	static const char *const odd[] = { "[,{}]", "[{},]", "[{} {}]", "[{}", "[[]]", "[1]", "{}",
+		"[{\"a\":1,\"a\":2}]", "[{\"a\":\"]\"]", "[],\"files\":[]" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		char *lead = xasprintf("\"files\": %s, \"was\": [", odd[i]);
+		char *text = replaced(sample, "\"files\": [", lead);
+		struct err err = ERR_INIT;
+
+		if (manifest_parse(text, strlen(text), &err) != NULL)
+			fail_msg("accepted: %s", odd[i]);
+		assert_int_equal(err.kind, ERR_DATA);
+		free(text);
+		free(lead);
+	}
+}
+
+/* A sanitizer keeps what was freed. */
+#if defined(__SANITIZE_ADDRESS__)
+#define COUNTS_MEMORY 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define COUNTS_MEMORY 0
+#endif
+#endif
+#ifndef COUNTS_MEMORY
+#define COUNTS_MEMORY 1
+#endif
+
+/* Very many files take little more than what is kept of them. */
+static void
+test_very_many_files(void **state)
+{
+	enum { COUNT = 100000, BYTES_EACH_MAX = 400 };
+	struct str files = STR_INIT_MAX(MANIFEST_MAX_BYTES);
+	struct manifest *m;
+	struct rusage before, after;
+	char *text;
+
+	(void)state;
+	str_add(&files, "\"files\": [ ");
+	for (unsigned i = 0; i < COUNT; i++)
+		str_addf(&files,
+		    "{\"name\":\"d/%u.dat.gz\",\"bytes\":30,\"sha256\":\"%064u\",\"content_bytes\":30,"
+		    "\"compression\":\"none\",\"blocks\":{\"bytes\":4194304,\"crc32c\":\"%08x\"}}%s",
+		    i, i, i, i + 1 < COUNT ? ",\n" : "\n");
+	str_add(&files, "], \"was\": [");
+	text = replaced(sample, "\"files\": [", str_text(&files));
+	str_done(&files);
+	assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+	m = parse(text);
+	assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+	assert_int_equal(m->files.count, COUNT);
+	assert_string_equal(m->files.items[COUNT - 1].name, "d/99999.dat.gz");
+	assert_int_equal(m->files.items[77].block_crc32c.items[0], 77);
+	assert_true(!COUNTS_MEMORY ||
+	    (after.ru_maxrss - before.ru_maxrss) * 1024L < (long)COUNT * BYTES_EACH_MAX);
+	manifest_free(m);
+	free(text);
+}
+
 static void
 test_format_survives_any_text(void **state)
 {
@@ -462,6 +528,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: it looks at the peak of memory, which never sinks. */
+		cmocka_unit_test(test_very_many_files),
 		cmocka_unit_test(test_parse_reads_every_field),
 		cmocka_unit_test(test_format_gives_back_the_same_text),
 		cmocka_unit_test(test_unknown_fields_are_kept),
@@ -472,6 +540,7 @@ main(void)
 		cmocka_unit_test(test_cut_short_anywhere_is_refused),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_too_many_files),
+		cmocka_unit_test(test_odd_lists_of_files),
 		cmocka_unit_test(test_format_survives_any_text),
 		cmocka_unit_test(test_empty_lists_and_adopted),
 		cmocka_unit_test(test_sums_and_searches),
