@@ -59,6 +59,21 @@ class Contestant:
         return max(sample.peak_kib for sample in self.samples) / 1024
 
 
+class Figure:
+    """Something that a run tells in seconds, as a latency; ratios are made as of contestants."""
+
+    def __init__(self, key):
+        self.key = key
+        self.samples = []
+        self.absent = None
+
+    def seconds(self):
+        return self.samples
+
+    def median(self):
+        return statistics.median(self.samples)
+
+
 class Runner:
     """Runs commands as the server's user, and ends what is still running when we leave."""
 

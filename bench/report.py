@@ -10,13 +10,14 @@ NO_REMARKS = "None yet. What stands below this heading is kept when the table is
 
 
 class Row:
-    """One promise: what is measured against what, and the most it may be."""
+    """One promise: what is measured against what, and the most (or the least) it may be."""
 
-    def __init__(self, what, against, target, unit=""):
+    def __init__(self, what, against, target, unit="", is_least=False):
         self.what = what
         self.against = against
         self.target = target  # None: shown, not promised
         self.unit = unit
+        self.is_least = is_least
         self.value = None     # None: not measured
         self.detail = ""
         self.absolute = ""
@@ -25,7 +26,8 @@ class Row:
         return f"{value:.0f}{self.unit}" if self.unit else f"{value:.2f}"
 
     def target_text(self):
-        return "-" if self.target is None else f"<= {self.target}{self.unit}"
+        sign = ">=" if self.is_least else "<="
+        return "-" if self.target is None else f"{sign} {self.target}{self.unit}"
 
     def value_text(self):
         return "-" if self.value is None else self.number(self.value)
@@ -37,7 +39,8 @@ class Row:
             return ""
         # Judged as it is shown, so that nobody reads 1.50 <= 1.5 as missed.
         shown = float(self.number(self.value).removesuffix(self.unit))
-        return "reached" if shown <= self.target else "NOT REACHED"
+        is_reached = shown >= self.target if self.is_least else shown <= self.target
+        return "reached" if is_reached else "NOT REACHED"
 
 
 def absent_lines(contestants):
@@ -46,13 +49,28 @@ def absent_lines(contestants):
             if each.absent is not None]
 
 
+def span(seconds):
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+
+
 def ratio_row(what, against, target, ours, peer):
     row = Row(what, against, target)
     if not ours.samples or not peer.samples:
         return row
     row.value, low, high = ratios(ours, peer)
     row.detail = f"{low:.2f} .. {high:.2f}"
-    row.absolute = f"{ours.median():.2f} s / {peer.median():.2f} s"
+    row.absolute = f"{span(ours.median())} / {span(peer.median())}"
+    return row
+
+
+def speed_row(what, against, target, ours, peer):
+    """How many times as fast ours is: the peer's time by ours, so more is better."""
+    row = Row(what, against, target, is_least=True)
+    if not ours.samples or not peer.samples:
+        return row
+    row.value, low, high = ratios(peer, ours)
+    row.detail = f"{low:.2f} .. {high:.2f}"
+    row.absolute = f"{span(peer.median())} / {span(ours.median())}"
     return row
 
 
@@ -115,7 +133,7 @@ def machine():
             f"Linux {platform.release()} {platform.machine()}"]
 
 
-def timed_table(contestants):
+def timed_table(contestants, figures):
     lines = [["timed", "median", "min .. max", "CPU", "peak memory"]]
     for each in contestants:
         if not each.samples:
@@ -125,6 +143,10 @@ def timed_table(contestants):
         lines.append([each.key, f"{each.median():.3f} s",
                       f"{min(times):.3f} .. {max(times):.3f} s", f"{each.cpu_median():.2f} s",
                       f"{each.peak_mib():.0f} MiB"])
+    for each in figures:
+        lines.append([each.key, span(each.median()), f"{span(min(each.samples))} .. "
+                      f"{span(max(each.samples))}", "", ""] if each.samples else
+                     [each.key, "not measured", "", "", ""])
     return lines
 
 
@@ -138,13 +160,13 @@ def remarks_of(path):
     return text.strip() + "\n" if found else NO_REMARKS
 
 
-def document(rows, contestants, facts, notes, commands, remarks):
+def document(rows, contestants, figures, facts, notes, commands, remarks):
     missed = [row for row in rows if row.verdict() == "NOT REACHED"]
     absent = [row for row in rows if row.verdict() == "not measured"]
     parts = [
         "# Performance",
-        "Written by `make bench` (`tools/bench --write`); do not edit above the remarks. A number "
-        "below its target is better. Each ratio is the median of ours by the median of the "
+        "Written by `make bench` (`tools/bench --write`); do not edit above the "
+        "remarks. Each ratio is the median of ours by the median of the "
         "other's, both from this one run in which they took turns; 'single rounds' are the "
         "smallest and the largest ratio of one round. All read a cluster that is in memory and "
         "write to the same file system, with the fsync that each does by default.",
@@ -157,7 +179,7 @@ def document(rows, contestants, facts, notes, commands, remarks):
         "## How to read it",
         "\n".join(f"- {note}" for note in notes),
         "## Everything that was timed",
-        markdown_table(timed_table(contestants)),
+        markdown_table(timed_table(contestants, figures)),
         "## The commands",
         "`make bench` repeats all of it on another machine. These are the single commands; `$DIR` "
         "is the bench's own folder, `$SOCKET` the folder of its server's socket with `%2F` for "
