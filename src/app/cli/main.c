@@ -15,6 +15,7 @@
 #include "app/cli/out.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "os/stop.h"
 
@@ -137,7 +138,7 @@ exit_code_of(int argc, char **argv, enum err_kind kind)
 		/* The handler took itself away with the first one (os/stop.c). */
 		if (kind == ERR_CANCELLED && stop_signal() == SIGTERM)
 			(void)raise(SIGTERM);
-		return EXIT_GET_FAILED;
+		return MUTANT("get-exit-1") ? 1 : EXIT_GET_FAILED;
 	}
 	if (is_given(argc, argv, "archive-push") && code > EXIT_PUSH_MAX)
 		return EXIT_PUSH_FAILED;

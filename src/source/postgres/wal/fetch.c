@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/str.h"
 #include "os/file.h"
 #include "source/archive.h"
@@ -174,7 +175,7 @@ static int
 take_dead_end(const struct delivery *delivery, struct blob *blob, const struct wal_guard *checked,
     struct err *err)
 {
-	SCOPED(wal_guard_done) struct wal_guard guard;
+	SCOPED(wal_guard_done) struct wal_guard guard = { .reader = NULL };
 	bool has_later = false, is_damaged = false;
 	struct err other = ERR_INIT;
 
@@ -198,7 +199,7 @@ take_dead_end(const struct delivery *delivery, struct blob *blob, const struct w
 static int
 take_whole(const struct delivery *delivery, struct blob *blob, enum wal_form form, struct err *err)
 {
-	SCOPED(wal_guard_done) struct wal_guard guard;
+	SCOPED(wal_guard_done) struct wal_guard guard = { .reader = NULL };
 
 	wal_guard_init(&guard, delivery->name, delivery->identifier, WAL_DEPTH_RECORDS, false);
 	if (copy_segment(delivery, blob, &guard, err) == 0)
@@ -210,7 +211,7 @@ take_whole(const struct delivery *delivery, struct blob *blob, enum wal_form for
 static int
 take_tail(const struct delivery *delivery, struct blob *blob, struct err *err)
 {
-	SCOPED(wal_guard_done) struct wal_guard guard;
+	SCOPED(wal_guard_done) struct wal_guard guard = { .reader = NULL };
 	bool is_whole = false;
 
 	/* A tail is made in full size, so its length tells the size of segments. */
@@ -232,7 +233,7 @@ try_form(const struct delivery *delivery, enum wal_form form, bool *ret_is_there
 	if (wal_stored_open(delivery->archive, wal_stored_name(delivery->name, form, stored), &blob,
 		err) < 0)
 		return -1;
-	if (blob == NULL)
+	if (blob == NULL || (form == WAL_FORM_TAIL && MUTANT("drop-partial")))
 		return 0;
 	*ret_is_there = true;
 

@@ -375,7 +375,7 @@ write_note(const struct wal_guard *guard, struct str *note)
 static int
 store_segment(struct push *push, const char *stored, enum wal_depth depth, struct err *err)
 {
-	SCOPED(wal_guard_done) struct wal_guard guard;
+	SCOPED(wal_guard_done) struct wal_guard guard = { .reader = NULL };
 	SCOPED(str_done) struct str note = STR_INIT_MAX(WAL_NOTE_MAX_BYTES);
 	SCOPED(sink_freep) struct sink *to = open_target(push, stored, &note, err);
 
@@ -409,6 +409,20 @@ store_sound_segment(struct push *push, const char *stored, struct err *err)
 	return 0;
 }
 
+/* Whose it is comes first: to be told of other content alone would lead astray. */
+static int
+check_head(const struct push *push, struct err *err)
+{
+	SCOPED(wal_guard_done) struct wal_guard guard = { .reader = NULL };
+	size_t got = 0;
+
+	wal_guard_init(&guard, push->segment, push->identifier, WAL_DEPTH_HEAD, true);
+	if (read_at(push, 0, push->chunk, WAL_HEAD_BYTES, &got, err) < 0)
+		return -1;
+
+	return wal_guard_feed(&guard, push->chunk, got, err) < 0 ? explain_guard(push, err) : 0;
+}
+
 static int
 push_segment(struct push *push, struct err *err)
 {
@@ -417,6 +431,8 @@ push_segment(struct push *push, struct err *err)
 								  : WAL_FORM_PLAIN;
 
 	(void)wal_stored_name(push->segment, form, stored);
+	if (check_head(push, err) < 0)
+		return -1;
 	for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
 		bool is_there = false;
 

@@ -61,7 +61,7 @@ identifier_of(struct archive *archive, const struct sample *sample, uint64_t *re
     struct err *err)
 {
 	SCOPED(blob_freep) struct blob *blob = NULL;
-	SCOPED(wal_guard_done) struct wal_guard guard;
+	SCOPED(wal_guard_done) struct wal_guard guard = { .reader = NULL };
 	SCOPED(sink_freep) struct sink *to = NULL;
 
 	wal_guard_init(&guard, sample->name, 0, WAL_DEPTH_HEAD, true);
