@@ -534,9 +534,9 @@ def helpers(runtime):
     for entry in os.listdir(runtime) if os.path.isdir(runtime) else []:
         if entry.endswith(".lock"):
             with open(os.path.join(runtime, entry), encoding="utf-8") as file:
-                pid = int(re.search(r"\d+", file.read())[0])
-            if is_alive(pid):
-                found.append(pid)
+                pid = re.search(r"\d+", file.read())
+            if pid and is_alive(int(pid[0])):
+                found.append(int(pid[0]))
     return found
 
 
@@ -586,3 +586,31 @@ def test_killed_helper_is_no_loss(bs, archive, work):
         get(bs, archive, name_of(number + step), "pg_wal/RECOVERYXLOG", expect=0, cwd=data, env=env)
         for pid in helpers(os.path.join(runtime, "blackstart")):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_helper_answers_nobody_else(bs, archive, work):
+    if os.geteuid() != 0:
+        pytest.skip("needs a second user")
+    data, runtime = os.path.join(work, "data"), os.path.join(work, "run")
+    os.makedirs(os.path.join(data, "pg_wal"))
+    os.mkdir(runtime, 0o700)
+    get(bs, archive, archive.first, "pg_wal/RECOVERYXLOG", expect=0, cwd=data,
+        env={"XDG_RUNTIME_DIR": runtime})
+    folder = os.path.join(runtime, "blackstart")
+    assert os.stat(folder).st_mode & 0o777 == 0o700
+    deadline = time.monotonic() + 10
+    while not [name for name in os.listdir(folder) if not name.endswith(".lock")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    path = os.path.join(folder, [n for n in os.listdir(folder) if not n.endswith(".lock")][0])
+    out = os.path.join(work, "o")
+    os.mkdir(out, 0o777)
+    os.chmod(out, 0o777)
+    ask = ("archive-get", archive.first, os.path.join(out, "x"), "--feed", path)
+    assert bs.run(*ask, user="postgres").code == 255
+    # Even where it can be reached, it looks who asks.
+    os.chmod(runtime, 0o755)
+    os.chmod(folder, 0o755)
+    result = bs.run(*ask, user="postgres", expect=255)
+    assert "may not ask" in result.err
+    assert bs.run(*ask, expect=0).code == 0

@@ -284,15 +284,14 @@ serve_client(struct feeder *feeder, int connection)
 	char name[FEED_NAME_MAX + 1];
 	struct err err = ERR_INIT;
 
-	if (check_client(feeder, connection, &err) < 0) {
-		doubt(feeder, &answer, &err);
-	} else {
-		if (feed_read_name(connection, name, &err) < 0) {
-			log_debug("feeder: %s", err.msg);
-			return;
-		}
-		find_answer(feeder, name, &answer);
+	if (feed_read_name(connection, name, &err) < 0) {
+		log_debug("feeder: %s", err.msg);
+		return;
 	}
+	if (check_client(feeder, connection, &err) < 0)
+		doubt(feeder, &answer, &err);
+	else
+		find_answer(feeder, name, &answer);
 	if (feed_send(connection, &answer, &err) < 0)
 		log_debug("feeder: %s", err.msg);
 }
