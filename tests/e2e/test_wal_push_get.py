@@ -221,6 +221,12 @@ def test_tail_at_the_end_is_served_and_one_in_the_middle_must_be_whole(bs, archi
     get(bs, archive, archive.last, os.path.join(work, "out"), expect=0)
     assert os.path.getsize(os.path.join(work, "out")) == SEGMENT_BYTES
 
+    # Made, but nothing came: the same as none.
+    with open(tail, "r+b") as file:
+        file.truncate(0)
+        file.truncate(SEGMENT_BYTES)
+    get(bs, archive, archive.last, os.path.join(work, "none"), expect=1)
+
     # With a later segment it would have to be whole.
     later = name_of(number_of(archive.last) + 3)
     shutil.copy(last, os.path.join(archive.wal, later))
@@ -430,6 +436,9 @@ def test_second_server_into_one_folder_is_refused(bs, archive, work):
         # And it is not given what is not its own.
         result = get(bs, archive, middle(archive), "pg_wal/RECOVERYXLOG", expect=255,
                      cwd=server.data)
+        assert "is of another system" in result.err
+        result = get(bs, archive, name_of(number_of(archive.last) + 1), "pg_wal/RECOVERYXLOG",
+                     expect=255, cwd=server.data)
         assert "the server that asks is" in result.err
     finally:
         server.destroy()

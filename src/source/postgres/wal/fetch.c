@@ -26,12 +26,14 @@ enum {
 	/* A segment that is settled has another name between two looks at the folder. */
 	ATTEMPTS = 3,
 	PAGE_HEADER_BYTES = 16,
+	ZERO_CHUNK_BYTES = 1024 * 1024,
 };
 
 struct delivery {
 	struct archive *archive;
 	const char *name;
-	uint64_t identifier;
+	uint64_t identifier; /* the system it must be of, 0: any */
+	bool is_foreign;     /* the archive is of another system by now */
 	int fd;
 	const char *fd_name;
 	struct wal_delivery *result;
@@ -208,17 +210,40 @@ take_whole(const struct delivery *delivery, struct blob *blob, enum wal_form for
 	return form == WAL_FORM_PLAIN ? take_dead_end(delivery, blob, &guard, err) : -1;
 }
 
+/* Nothing but zeros: a tail that was made, and that nothing was received into. */
 static int
-take_tail(const struct delivery *delivery, struct blob *blob, struct err *err)
+is_all_zero(struct blob *blob, bool *ret_is_zero, struct err *err)
+{
+	SCOPED(freep) uint8_t *data = xmalloc(ZERO_CHUNK_BYTES);
+
+	*ret_is_zero = true;
+	for (uint64_t at = 0; at < blob->size_bytes && *ret_is_zero; at += ZERO_CHUNK_BYTES) {
+		uint64_t left = blob->size_bytes - at;
+		size_t size = left < ZERO_CHUNK_BYTES ? (size_t)left : ZERO_CHUNK_BYTES;
+
+		if (blob_read_at(blob, at, data, size, err) < 0)
+			return -1;
+		*ret_is_zero = data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
+	}
+
+	return 0;
+}
+
+static int
+take_tail(const struct delivery *delivery, struct blob *blob, bool *ret_is_there, struct err *err)
 {
 	SCOPED(wal_guard_done) struct wal_guard guard = { .reader = NULL };
-	bool is_whole = false;
+	bool is_whole = false, is_zero = false;
 
 	/* A tail is made in full size, so its length tells the size of segments. */
-	if (goes_on(delivery, blob->size_bytes, &is_whole, err) < 0)
+	if (goes_on(delivery, blob->size_bytes, &is_whole, err) < 0 ||
+	    (!is_whole && is_all_zero(blob, &is_zero, err) < 0))
 		return -1;
-	wal_guard_init(&guard, delivery->name, delivery->identifier, WAL_DEPTH_RECORDS, !is_whole);
+	*ret_is_there = !is_zero;
 	delivery->result->is_growing = !is_whole;
+	if (is_zero)
+		return 0;
+	wal_guard_init(&guard, delivery->name, delivery->identifier, WAL_DEPTH_RECORDS, !is_whole);
 
 	return copy_segment(delivery, blob, &guard, err);
 }
@@ -237,7 +262,7 @@ try_form(const struct delivery *delivery, enum wal_form form, bool *ret_is_there
 		return 0;
 	*ret_is_there = true;
 
-	return form == WAL_FORM_TAIL ? take_tail(delivery, blob, err)
+	return form == WAL_FORM_TAIL ? take_tail(delivery, blob, ret_is_there, err)
 				     : take_whole(delivery, blob, form, err);
 }
 
@@ -285,11 +310,22 @@ refuse_hole(const struct delivery *delivery, const struct wal_lookup *lookup, st
 }
 
 /* A folder without any segment is more likely the wrong one, or not mounted, than an archive. */
+/* What was rebuilt and adopted leaves the old system's log here; that it ends cannot be told. */
+static int
+refuse_foreign(const struct delivery *delivery, struct err *err)
+{
+	(void)err_set(err, ERR_REFUSED,
+	    "the archive of source '%s' is of system %s, the server that asks is %" PRIu64,
+	    delivery->archive->label, delivery->archive->identity, delivery->identifier);
+
+	return err_hint(err, "Name the right source in restore_command with --source.");
+}
+
 static int
 check_is_archive(const struct delivery *delivery, const struct wal_lookup *lookup, struct err *err)
 {
 	if (lookup->segments > 0)
-		return 0;
+		return delivery->is_foreign ? refuse_foreign(delivery, err) : 0;
 	(void)err_set(err, ERR_NOT_FOUND,
 	    "'%s' has no segment at all: whether %s was ever there cannot be told",
 	    delivery->archive->path, delivery->name);
@@ -318,10 +354,14 @@ deliver_segment(const struct delivery *delivery, struct err *err)
 		case WAL_ABSENT:
 			delivery->result->result = FETCH_ABSENT;
 			return 0;
+		case WAL_TAIL: /* looked at, and empty; or it has just come */
+			if (!delivery->result->is_growing)
+				break;
+			delivery->result->result = FETCH_ABSENT;
+			return 0;
 		case WAL_HOLE:
 			return refuse_hole(delivery, &lookup, err);
 		case WAL_WHOLE:
-		case WAL_TAIL:
 		default:
 			break; /* it has come, or was renamed, meanwhile */
 		}
@@ -353,21 +393,18 @@ deliver_small(const struct delivery *delivery, struct err *err)
 						       : check_is_archive(delivery, &lookup, err);
 }
 
-/* The server that asks and the archive must be of one system, if both are known. */
+/* Segments must be of the server that asks; where it is not known, of the archive's. */
 static int
 agree_on_system(struct delivery *delivery, uint64_t asking, struct err *err)
 {
-	if (wal_archive_identifier(delivery->archive, &delivery->identifier, err) < 0)
-		return -1;
-	if (delivery->identifier == 0)
-		delivery->identifier = asking;
-	if (asking == 0 || asking == delivery->identifier)
-		return 0;
-	(void)err_set(err, ERR_REFUSED,
-	    "the archive of source '%s' is of system %" PRIu64 ", the server that asks is %" PRIu64,
-	    delivery->archive->label, delivery->identifier, asking);
+	uint64_t known = 0;
 
-	return err_hint(err, "Name the right source in restore_command with --source.");
+	if (wal_archive_identifier(delivery->archive, &known, err) < 0)
+		return -1;
+	delivery->identifier = asking != 0 ? asking : known;
+	delivery->is_foreign = delivery->archive->identity != NULL && delivery->identifier != known;
+
+	return 0;
 }
 
 int
