@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "os/detach.h"
-#include "os/file.h"
 #include "os/lockfile.h"
 #include "source/archive.h"
 #include "source/feed.h"
@@ -79,7 +78,7 @@ helper_fetch(const char *socket_path, const char *name, const char *to_path)
 	SCOPED(feed_answer_done) struct feed_answer answer = { .fd = -1 };
 	struct err err = ERR_INIT;
 
-	if (!file_exists(socket_path))
+	if (access(socket_path, F_OK) < 0)
 		return false;
 	if (feed_ask(socket_path, name, &answer, &err) < 0 ||
 	    (answer.status == FEED_DELIVERED && feed_save(&answer, to_path, &err) < 0)) {
@@ -88,6 +87,9 @@ helper_fetch(const char *socket_path, const char *name, const char *to_path)
 	}
 	if (answer.status == FEED_DELIVERED && answer.text[0] != '\0')
 		log_warning("%s, continuing", answer.text);
+
+	if (answer.status == FEED_DELIVERED)
+		log_debug("helper: it had %s ready", name);
 
 	return answer.status == FEED_DELIVERED;
 }

@@ -123,8 +123,8 @@ def recover(archive, work):
         server.destroy()
 
 
-def get(bs, archive, name, to, expect=None, **kwargs):
-    return bs.run("archive-get", name, to, "--store", archive.store, "--source", SOURCE,
+def get(bs, archive, name, to, *options, expect=None, **kwargs):
+    return bs.run("archive-get", name, to, "--store", archive.store, "--source", SOURCE, *options,
                   expect=expect, **kwargs)
 
 
@@ -571,6 +571,9 @@ def test_helper_delivers_what_comes_next_and_ends_with_the_store(bs, archive, wo
             time.sleep(0.02)
         pids = helpers(os.path.join(runtime, "blackstart"))
         assert len(pids) == 1
+        result = get(bs, archive, expected[1], "pg_wal/RECOVERYXLOG", "-v", expect=0, cwd=data,
+                     env=env)
+        assert "helper: it had" in result.err
         # What it has made ready does not outlive the store, nor hide that a segment has gone.
         os.rename(archive.wal, archive.wal + "-gone")
         assert get(bs, archive, expected[0], "pg_wal/RECOVERYXLOG", cwd=data, env=env).code == 255
