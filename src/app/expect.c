@@ -56,6 +56,7 @@ expect_job(const struct config *config, const struct config_job *job, struct wal
 	row->source = job->source;
 	row->kind = job->kind;
 	row->max_age_us = job->max_age_us;
+	row->is_continuous = job->schedule == CONFIG_CONTINUOUS;
 	if (calendar == NULL)
 		return 0;
 	if (row->max_age_us == 0)

@@ -5,7 +5,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/archive.h"
 #include "engine/engine.h"
+#include "engine/recovery.h"
+#include "source/source.h"
 
 static void
 job_done(struct overview_job *job)
@@ -89,6 +92,26 @@ say(struct overview_job *job, char *abnormal, char *next_command)
 	job->next_command = next_command;
 }
 
+static void
+judge_stream(struct overview_job *job, struct wall_time now)
+{
+	char age[CLOCK_TEXT_SIZE];
+	char limit[CLOCK_TEXT_SIZE];
+
+	if (job->is_continuous && !job->is_running)
+		say(job, xstrdup("it is not running: nothing is received"),
+		    xasprintf("blackstart run %s", job->job));
+	if (job->window_to.us == 0)
+		say(job, xstrdup("no second can be chosen yet: it takes a base backup"),
+		    xasprintf("blackstart window %s", job->source));
+	else if (job->max_age_us > 0 && now.us - job->window_to.us > job->max_age_us)
+		say(job,
+		    xasprintf("the last commit is %s old, the limit is %s",
+			clock_format_duration(now.us - job->window_to.us, age),
+			clock_format_duration(job->max_age_us, limit)),
+		    xasprintf("blackstart window %s", job->source));
+}
+
 /* The worst first: a job that failed is said before one that is merely old. */
 static void
 judge(struct overview_job *job, struct wall_time now)
@@ -102,7 +125,9 @@ judge(struct overview_job *job, struct wall_time now)
 			job->last.state == RUN_LOST ? "was lost" : "failed",
 			job->last.message != NULL ? job->last.message : "no message"),
 		    xasprintf("blackstart log %s", job->last.id));
-	if (job->newest.id == NULL && (job->last.id != NULL || job->max_age_us > 0))
+	if (job->is_stream)
+		judge_stream(job, now);
+	else if (job->newest.id == NULL && (job->last.id != NULL || job->max_age_us > 0))
 		say(job, xstrdup("there is no good backup"),
 		    xasprintf("blackstart run %s", job->job));
 	if (job->newest.id != NULL && job->max_age_us > 0 &&
@@ -136,6 +161,71 @@ add_runs(struct engine *engine, struct overview *overview, struct err *err)
 	return 0;
 }
 
+/* The last run of a job that keeps a stream: it makes no backup, so the summaries pass it over. */
+static int
+find_stream_run(struct engine *engine, struct overview_job *job, struct err *err)
+{
+	const struct run_filter of_job = { .job = job->job, .verb = "wal", .limit = 1 };
+	SCOPED(run_rows_done) struct run_rows runs = { .rows = { .count = 0 } };
+
+	if (catalog_run_list(engine->catalog, &of_job, &runs, err) < 0)
+		return -1;
+	if (runs.rows.count == 0)
+		return 0;
+	run_row_done(&job->last);
+	job->last = runs.rows.items[0];
+	runs.rows.items[0] = (struct run_row){ .id = NULL };
+	job->is_running = job->last.state == RUN_RUNNING;
+
+	return 0;
+}
+
+static int
+look_at_stream(struct engine *engine, struct overview_job *job, struct source *source,
+    struct err *err)
+{
+	SCOPED(window_report_done) struct window_report report = { .pieces_count = 0 };
+
+	job->is_stream = true;
+	if (find_stream_run(engine, job, err) < 0)
+		return -1;
+	if (!engine_archive_exists(engine, source->ops, source->label))
+		return 0;
+	if (recovery_window(engine, source, &report, err) < 0)
+		return -1;
+	job->stored_bytes = report.stored_bytes;
+	for (size_t i = 0; i < report.spans.count; i++) {
+		const struct window_span *span = &report.spans.items[i];
+
+		if (job->window_to.us != 0 && !span->is_current)
+			continue;
+		job->window_from = span->from;
+		job->window_to = span->to;
+	}
+	if (report.gaps.count > 0)
+		say(job,
+		    xasprintf("%zu %s in the log", report.gaps.count,
+			report.gaps.count == 1 ? "gap" : "gaps"),
+		    xasprintf("blackstart window %s", job->source));
+
+	return 0;
+}
+
+static int
+look_at_streams(struct engine *engine, struct overview *overview,
+    const struct overview_expectation *expected, size_t expected_count, struct err *err)
+{
+	for (size_t i = 0; i < expected_count; i++) {
+		struct overview_job *job = job_line(overview, expected[i].job, expected[i].source);
+
+		if (expected[i].stream != NULL &&
+		    look_at_stream(engine, job, expected[i].stream, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
 int
 overview_make(struct engine *engine, const struct overview_expectation *expected,
     size_t expected_count, struct wall_time now, struct overview *ret_overview, struct err *err)
@@ -150,8 +240,10 @@ overview_make(struct engine *engine, const struct overview_expectation *expected
 		job->kind = xstrdup(expected[i].kind);
 		job->max_age_us = expected[i].max_age_us;
 		job->next_run = expected[i].next_run;
+		job->is_continuous = expected[i].is_continuous;
 	}
 	if (add_runs(engine, &overview, err) < 0 ||
+	    look_at_streams(engine, &overview, expected, expected_count, err) < 0 ||
 	    catalog_backup_list(engine->catalog, &all, &rows, err) < 0 ||
 	    store_space(engine->store, &overview.space, err) < 0)
 		return -1;

@@ -16,6 +16,7 @@
 
 struct engine;
 struct err;
+struct source;
 
 /* What is expected of a job; from the configuration, or nothing but a name without one. */
 struct overview_expectation {
@@ -24,6 +25,8 @@ struct overview_expectation {
 	const char *kind;
 	int64_t max_age_us;        /* 0: no limit */
 	struct wall_time next_run; /* 0: not known */
+	bool is_continuous;        /* runs all the time */
+	struct source *stream; /* of a job that keeps a continuous stream; NULL: it makes backups */
 };
 
 struct overview_job {
@@ -39,8 +42,12 @@ struct overview_job {
 	struct wall_time proved_at;
 	int64_t max_age_us;
 	struct wall_time next_run;
-	char *abnormal;     /* why it needs a look, NULL: well */
-	char *next_command; /* what to type then */
+	bool is_continuous;
+	bool is_stream;
+	struct wall_time window_from; /* of a stream: any second from here ... */
+	struct wall_time window_to;   /* ... to here can be brought back; 0: none */
+	char *abnormal;               /* why it needs a look, NULL: well */
+	char *next_command;           /* what to type then */
 };
 
 struct overview {

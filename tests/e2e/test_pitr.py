@@ -159,6 +159,26 @@ def test_the_window_is_told(site):
     assert window["spans"][0]["to"].startswith(last.strftime("%Y-%m-%dT%H:%M:%S.%f")), window
 
 
+def test_the_status_answers_with_the_window(site):
+    result = site.run("status")
+    assert re.search(r"Can we recover\?  Yes: 'postgresql' to any second from ", result.out), result
+    jobs = {job["job"]: job for job in site.run("status", "--json").json["jobs"]}
+    window = site.run("window", "--json").json["spans"][0]
+    assert jobs["pg-wal"]["window_from"] == window["from"]
+    assert jobs["pg-wal"]["window_to"] == window["to"]
+    assert jobs["pg-wal"]["running"] is True and jobs["pg-wal"]["abnormal"] is None
+
+
+def test_a_receiver_that_does_not_run_is_abnormal(site):
+    site.receiver.stop()
+    try:
+        jobs = {job["job"]: job for job in site.run("status", "--json", expect=3).json["jobs"]}
+        assert "nothing is received" in jobs["pg-wal"]["abnormal"]
+        assert jobs["pg-wal"]["next_command"] == "blackstart run pg-wal"
+    finally:
+        site.receiver.start()
+
+
 # --- each target ------------------------------------------------------------
 
 def test_a_time_brings_exactly_the_commits_before_it(site):

@@ -67,6 +67,11 @@ print_jobs(const struct config *config, struct err *err)
 		const struct overview_expectation *row = &expected.rows.items[i];
 		char when[CLOCK_TEXT_SIZE];
 
+		if (row->is_continuous) {
+			out_line("job %s: %s of %s, all the time", row->job, row->kind,
+			    row->source);
+			continue;
+		}
 		out_line("job %s: %s of %s, next due %s", row->job, row->kind, row->source,
 		    row->next_run.us != 0 ? zone_format(config->zone, row->next_run, when)
 					  : "when somebody runs it");

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "config/config.h"
 #include "engine/overview.h"
+#include "source/source.h"
 #include "store/store.h"
 
 static const char *
@@ -20,6 +21,11 @@ last_text(const struct overview_job *job, char *text, size_t size)
 {
 	char ago[2 * CLOCK_TEXT_SIZE];
 
+	if (job->is_running && job->last.id != NULL && job->is_stream) {
+		(void)snprintf(text, size, "running for %s",
+		    clock_format_duration(clock_wall().us - job->last.started.us, ago));
+		return text;
+	}
 	if (job->is_running)
 		return "running";
 	if (job->last.id == NULL)
@@ -35,11 +41,15 @@ static void
 print_answer(const struct cli *cli, const struct overview *overview)
 {
 	const struct overview_job *best = NULL;
-	char when[CLOCK_TEXT_SIZE], ago[2 * CLOCK_TEXT_SIZE];
+	const struct overview_job *stream = NULL;
+	char when[CLOCK_TEXT_SIZE], until[CLOCK_TEXT_SIZE], ago[2 * CLOCK_TEXT_SIZE];
 
 	for (size_t i = 0; i < overview->jobs.count; i++) {
 		const struct overview_job *job = &overview->jobs.items[i];
 
+		if (job->window_to.us != 0 &&
+		    (stream == NULL || job->window_to.us > stream->window_to.us))
+			stream = job;
 		if (job->newest.id != NULL &&
 		    (best == NULL || job->newest.consistent_at.us > best->newest.consistent_at.us))
 			best = job;
@@ -49,9 +59,24 @@ print_answer(const struct cli *cli, const struct overview *overview)
 		    cli->wire.engine.store->location);
 		return;
 	}
+	if (stream != NULL && stream->window_to.us >= best->newest.consistent_at.us) {
+		out_line("Can we recover?  Yes: '%s' to any second from %s to %s (%s).",
+		    stream->source, out_time(cli, stream->window_from, when),
+		    out_time(cli, stream->window_to, until), out_ago(stream->window_to, ago));
+		return;
+	}
 	out_line("Can we recover?  Yes: '%s' as it was at %s (%s), %s.", best->source,
 	    out_time(cli, best->newest.consistent_at, when),
 	    out_ago(best->newest.consistent_at, ago), out_proof(&best->newest));
+}
+
+/* How old the newest state is that the job can bring back. */
+static const char *
+last_good(const struct overview_job *job, char *text)
+{
+	struct wall_time at = job->is_stream ? job->window_to : job->newest.consistent_at;
+
+	return at.us != 0 ? out_ago(at, text) : "none";
 }
 
 static void
@@ -77,16 +102,19 @@ print_matrix(const struct cli *cli, const struct overview *overview)
 		table_cell(table, "%s%s", job->abnormal != NULL ? "! " : "  ", job->job);
 		table_cell(table, "%s", job->kind != NULL ? job->kind : "-");
 		table_cell(table, "%s", last_text(job, last, sizeof(last)));
-		table_cell(table, "%s",
-		    job->newest.id != NULL ? out_ago(job->newest.consistent_at, ago) : "none");
-		table_cell(table, "%u", job->backups_count);
+		table_cell(table, "%s", last_good(job, ago));
+		if (job->is_stream)
+			table_cell(table, "-");
+		else
+			table_cell(table, "%u", job->backups_count);
 		table_cell(table, "%s", format_bytes(job->stored_bytes, size));
 		if (job->proved_level >= 0)
 			table_cell(table, "L%d, %s", job->proved_level,
 			    out_ago(job->proved_at, ago));
 		else
-			table_cell(table, "no");
-		table_cell(table, "%s", out_time(cli, job->next_run, next));
+			table_cell(table, job->is_stream ? "-" : "no");
+		table_cell(table, "%s",
+		    job->is_continuous ? "all the time" : out_time(cli, job->next_run, next));
 	}
 	table_print(table);
 }
@@ -152,6 +180,9 @@ job_json(const struct overview_job *job)
 	(void)json_object_set_new(root, "proved_at", out_json_time(job->proved_at));
 	(void)json_object_set_new(root, "max_age_us", json_integer(job->max_age_us));
 	(void)json_object_set_new(root, "next_run", out_json_time(job->next_run));
+	(void)json_object_set_new(root, "continuous", json_boolean(job->is_continuous));
+	(void)json_object_set_new(root, "window_from", out_json_time(job->window_from));
+	(void)json_object_set_new(root, "window_to", out_json_time(job->window_to));
 	(void)json_object_set_new(root, "abnormal", out_json_text(job->abnormal));
 	(void)json_object_set_new(root, "next_command", out_json_text(job->next_command));
 
@@ -181,6 +212,23 @@ overview_json(const struct cli *cli, const struct overview *overview, struct err
 	return out_json(root, "blackstart.status/1", err);
 }
 
+/* A job whose kind is its source's stream is asked what can be brought back along it. */
+static int
+find_streams(struct cli *cli, struct expectations *expected, struct err *err)
+{
+	for (size_t i = 0; i < expected->rows.count; i++) {
+		struct overview_expectation *row = &expected->rows.items[i];
+		struct source *source = wire_source(&cli->wire, row->source, err);
+
+		if (source == NULL)
+			return -1;
+		if (source->ops->stream != NULL && str_equals(source->ops->stream->name, row->kind))
+			row->stream = source;
+	}
+
+	return 0;
+}
+
 static int
 cmd_status(struct cli *cli, struct err *err)
 {
@@ -190,6 +238,7 @@ cmd_status(struct cli *cli, struct err *err)
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
 	    expectations_make(cli->wire.config, now, &expected, err) < 0 ||
+	    find_streams(cli, &expected, err) < 0 ||
 	    overview_make(&cli->wire.engine, expected.rows.items, expected.rows.count, now,
 		&overview, err) < 0)
 		return -1;
