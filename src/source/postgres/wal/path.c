@@ -100,7 +100,35 @@ wal_timelines_done(struct wal_timelines *timelines)
 
 /* ---- which one is the main one ------------------------------------------------------------------------ */
 
-/* Where the living server was seen last; 0: never. */
+/*
+ * The newest that is known of a timeline: its last commit, or without one when its tail was
+ * written.  A file's time alone would not do: a store that is copied may lose it.
+ */
+static struct wall_time
+newest_of(const struct wal_survey *survey, const struct wal_tail *tail)
+{
+	struct wall_time newest = { .us = 0 };
+
+	for (size_t i = 0; i < survey->spans.count; i++) {
+		const struct archive_span *span = &survey->spans.items[i];
+
+		if (span->branch == tail->timeline && span->last_time.us > newest.us)
+			newest = span->last_time;
+	}
+	for (size_t i = 0; i < survey->tails.count; i++) {
+		const struct wal_tail *other = &survey->tails.items[i];
+
+		if (other->timeline == tail->timeline && other->last_time.us > newest.us)
+			newest = other->last_time;
+	}
+
+	return newest.us != 0 ? newest : tail->modified;
+}
+
+/*
+ * Where the living server was seen last; 0: never.  A timeline with a tail was streamed from it,
+ * also one that it left for another while we held more: what counts is which has newer commits.
+ */
 static uint32_t
 last_seen(const struct wal_survey *survey)
 {
@@ -117,11 +145,11 @@ last_seen(const struct wal_survey *survey)
 	}
 	for (size_t i = 0; i < survey->tails.count; i++) {
 		const struct wal_tail *tail = &survey->tails.items[i];
+		struct wall_time seen = newest_of(survey, tail);
 
 		/* Of two written in the same instant the receiver went on with the later one. */
-		if (tail->modified.us > newest.us ||
-		    (tail->modified.us == newest.us && tail->timeline > timeline)) {
-			newest = tail->modified;
+		if (seen.us > newest.us || (seen.us == newest.us && tail->timeline > timeline)) {
+			newest = seen;
 			timeline = tail->timeline;
 		}
 	}

@@ -146,7 +146,7 @@ change_timeline(struct receiver *receiver, const struct wal_stream_outcome *outc
 	log_info("timeline %u ends at %s, timeline %u goes on", receiver->at.timeline,
 	    lsn_format(outcome->next_lsn, lsn), outcome->next_timeline);
 	if (receiver->at.lsn > outcome->next_lsn &&
-	    wal_start_note_orphan(receiver, receiver->at, outcome->next_lsn, has_tail, err) < 0)
+	    wal_start_note_orphan(receiver, receiver->at, outcome->next_lsn, err) < 0)
 		return -1;
 	wal_tail_close(tail);
 	if (has_tail)

@@ -67,6 +67,6 @@ int wal_start_note_gap(struct receiver *receiver, struct err *err) MUST_CHECK;
 
 /* WAL of the tail's timeline behind `fork_lsn`, where the server left it: evidence too. */
 int wal_start_note_orphan(struct receiver *receiver, struct wal_place end, uint64_t fork_lsn,
-    bool has_tail, struct err *err) MUST_CHECK;
+    struct err *err) MUST_CHECK;
 
 #endif

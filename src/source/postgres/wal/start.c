@@ -86,28 +86,20 @@ wal_start_note_divergence(struct receiver *receiver, const struct err *found, st
 	return wal_tail_set_aside(&receiver->tail, timeline, segment, &aside, err);
 }
 
+/* The tail stays what it is, the end of its timeline: recovery along that one still needs it. */
 int
 wal_start_note_orphan(struct receiver *receiver, struct wal_place end, uint64_t fork_lsn,
-    bool has_tail, struct err *err)
+    struct err *err)
 {
 	const struct wal_place from = { .timeline = end.timeline, .lsn = fork_lsn };
 	char fork_text[LSN_TEXT_SIZE];
-	SCOPED(freep) char *aside = NULL;
 	SCOPED(freep)
 	char *text = xasprintf(
-	    "the server left timeline %u at %s, and we hold %llu bytes of it behind that: they were acknowledged and are not on this server (a standby that lagged was promoted); they are kept%s",
+	    "the server left timeline %u at %s, and we hold %llu bytes of it behind that: they were acknowledged and are orphaned, this server never had them (a standby that lagged was promoted); they are kept: restore --timeline %u brings them back",
 	    end.timeline, lsn_format(fork_lsn, fork_text), (unsigned long long)(end.lsn - fork_lsn),
-	    has_tail ? " in a file '.diverged-...'" : "");
+	    end.timeline);
 
-	if (note(receiver, "diverged", from, end.lsn, text, err) < 0)
-		return -1;
-	if (!has_tail)
-		return 0;
-
-	return wal_tail_set_aside(&receiver->tail, end.timeline,
-	    end.lsn / segment_bytes(receiver) -
-		(end.lsn % segment_bytes(receiver) == 0 && end.lsn > 0 ? 1 : 0),
-	    &aside, err);
+	return note(receiver, "diverged", from, end.lsn, text, err);
 }
 
 /* ---- the slot ---------------------------------------------------------------------------------------- */
@@ -192,7 +184,7 @@ go_on_before_fork(struct receiver *receiver, const struct wal_history *history,
 		ret_place->lsn = next * segment_bytes(receiver);
 		return 0;
 	}
-	if (end.lsn > fork_lsn && wal_start_note_orphan(receiver, end, fork_lsn, has_tail, err) < 0)
+	if (end.lsn > fork_lsn && wal_start_note_orphan(receiver, end, fork_lsn, err) < 0)
 		return -1;
 	ret_place->timeline = wal_timeline_after(history, line->timeline);
 	ret_place->lsn = segment_start(receiver, fork_lsn);
