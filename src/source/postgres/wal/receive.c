@@ -25,7 +25,7 @@ enum { PAUSE_STEP_MS = 1000 };
 static const struct wal_receive_times usual_times = {
 	.silence_max_us = 60 * US_PER_S,
 	.status_every_us = 10 * US_PER_S,
-	.first_retry_us = US_PER_S,
+	.first_retry_us = US_PER_S / 10,
 };
 
 /* ---- WAL that arrives -------------------------------------------------------------------------------- */
@@ -303,11 +303,14 @@ is_final(enum err_kind kind)
 	    kind == ERR_USAGE || kind == ERR_BUG || kind == ERR_BUSY;
 }
 
-/* 1, 2, 5, 5... times the first pause; ended by a stop. */
+/*
+ * 1, 2, 5 up to 50 times the first pause; ended by a stop.  The first ones are short: while nobody
+ * receives, a server that waits for us commits nothing, and one that crashed is back in no time.
+ */
 static void
 pause_before_retry(struct receiver *receiver, unsigned attempts)
 {
-	static const int64_t factors[] = { 1, 2, 5 };
+	static const int64_t factors[] = { 1, 2, 5, 10, 20, 50 };
 	size_t index = attempts < ARRAY_SIZE(factors) ? attempts : ARRAY_SIZE(factors) - 1;
 	int64_t pause_us = receiver->times->first_retry_us * factors[index];
 	struct mono_time began = clock_mono();

@@ -18,7 +18,7 @@ struct postgres;
 struct wal_receive_times {
 	int64_t silence_max_us;  /* a server that says nothing for so long is given up */
 	int64_t status_every_us; /* how often it is told the position when nothing happens */
-	int64_t first_retry_us;  /* then twice and five times as long */
+	int64_t first_retry_us;  /* the pauses grow to fifty times this */
 };
 
 /* The driver's `follow` (source.h).  `times` NULL: 60 s, 10 s, 1 s. */
