@@ -12,6 +12,8 @@
 #include "source/postgres/lsn.h"
 #include "source/postgres/wal/folder.h"
 #include "source/postgres/wal/reader.h"
+#include "source/postgres/wal/settle.h"
+#include "source/source.h"
 #include "stream/blob.h"
 
 enum {
@@ -451,8 +453,8 @@ count_not_indexed(struct wal_survey *survey, const struct wal_folder *folder)
 			(unsigned long long)survey->damaged_count));
 }
 
-int
-wal_survey_read(struct archive *archive, const struct manifest *const *bases, size_t bases_count,
+static int
+read_once(struct archive *archive, const struct manifest *const *bases, size_t bases_count,
     struct wal_survey *ret_survey, struct err *err)
 {
 	SCOPED(wal_survey_done) struct wal_survey survey = { .segment_bytes = 0 };
@@ -468,6 +470,30 @@ wal_survey_read(struct archive *archive, const struct manifest *const *bases, si
 		return -1;
 	read_tails(&survey, archive);
 	count_not_indexed(&survey, &folder);
+	*ret_survey = survey;
+	survey = (struct wal_survey){ .segment_bytes = 0 };
+
+	return 0;
+}
+
+int
+wal_survey_read(struct archive *archive, const struct manifest *const *bases, size_t bases_count,
+    struct wal_survey *ret_survey, struct err *err)
+{
+	SCOPED(wal_survey_done) struct wal_survey survey = { .segment_bytes = 0 };
+	SCOPED(settle_report_done) struct settle_report report = { .is_index_only = true };
+
+	if (read_once(archive, bases, bases_count, &survey, err) < 0)
+		return -1;
+	/* The catalog was lost, or whoever settles was killed: what is in the folder is true. */
+	if (survey.not_indexed_count > 0) {
+		if (wal_settle(archive, &report, err) < 0)
+			return err_wrap(err, "the index of the log");
+		wal_survey_done(&survey);
+		survey = (struct wal_survey){ .segment_bytes = 0 };
+		if (read_once(archive, bases, bases_count, &survey, err) < 0)
+			return -1;
+	}
 	*ret_survey = survey;
 	survey = (struct wal_survey){ .segment_bytes = 0 };
 

@@ -71,7 +71,8 @@ void wal_survey_done(struct wal_survey *survey);
 
 /*
  * Collect it.  Bases of another system or another size of segments are left out, with a warning.
- * Nothing is written.  1,000,000 indexed segments take well under a second.
+ * Only the index is written, when there are segments that it does not know.  1,000,000 indexed
+ * segments take well under a second.
  */
 int wal_survey_read(struct archive *archive, const struct manifest *const *bases,
     size_t bases_count, struct wal_survey *ret_survey, struct err *err) MUST_CHECK;
