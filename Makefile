@@ -7,11 +7,16 @@ BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
+SEED ?= 1
+ROUNDS ?= 20
+FAMILY ?=
+PG ?= pg15
 PYTHON := /usr/bin/python3
 MESON := meson
 NINJA := ninja
 
-.PHONY: all demo test test-unit test-e2e test-matrix install bench lint format fuzz clean
+.PHONY: all demo test test-unit test-e2e test-matrix install torture torture-mutants bench lint \
+    format fuzz clean
 
 # Configured anew when a fuzz target comes or goes; ninja sees the rest by itself.
 FUZZ_TARGETS := $(wildcard fuzz/fuzz_*.c)
@@ -43,6 +48,15 @@ test-matrix:
 	tools/setup matrix
 	tools/test matrix --build $(BUILD)
 
+torture: all
+	tools/setup test
+	tools/torture --build $(BUILD) --seed $(SEED) --rounds $(ROUNDS) --pg $(PG) \
+	    $(if $(FAMILY),--family '$(FAMILY)')
+
+torture-mutants:
+	tools/setup test
+	tools/torture --build $(BUILD) --mutants --pg $(PG)
+
 install: all
 	$(MESON) configure $(BUILD) -Dprefix=$(PREFIX)
 	$(NINJA) -C $(BUILD)
@@ -63,4 +77,4 @@ fuzz:
 	tools/fuzz --build $(BUILD)-fuzz --seconds $(SECONDS)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-logs
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-mutants $(BUILD)-logs
