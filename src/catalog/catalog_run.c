@@ -244,7 +244,8 @@ catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
  * The names of the jobs are found by jumping through the index from one to the next greater, the
  * three runs of each by one step into an index that holds nothing else.  Those are named, because
  * to the planner a longer match looks better: it would go through thousands of failures to find
- * the last good run.
+ * the last good run.  The last is the one that was begun last, whatever the clock said then: after
+ * it was set back, a run of tomorrow would hide today's failure.
  */
 static const char summaries_sql[] =
     "WITH RECURSIVE job(name) AS ("
@@ -257,13 +258,13 @@ static const char summaries_sql[] =
     " " SUMMARY_RUNS " FROM job"
     " LEFT JOIN run AS last ON last.seq ="
     "  (SELECT seq FROM run INDEXED BY run_backup_finished WHERE verb = 'backup'"
-    "  AND state <> 'running' AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
+    "  AND state <> 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
     " LEFT JOIN run AS good ON good.seq ="
     "  (SELECT seq FROM run INDEXED BY run_backup_good WHERE verb = 'backup'"
-    "  AND state IN ('ok', 'warning') AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
+    "  AND state IN ('ok', 'warning') AND job = name ORDER BY seq DESC LIMIT 1)"
     " LEFT JOIN run AS busy ON busy.seq ="
     "  (SELECT seq FROM run INDEXED BY run_backup_running WHERE verb = 'backup'"
-    "  AND state = 'running' AND job = name ORDER BY started DESC, seq DESC LIMIT 1)"
+    "  AND state = 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
     " WHERE name IS NOT NULL";
 
 static void

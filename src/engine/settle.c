@@ -3,10 +3,12 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/archive.h"
 #include "engine/engine.h"
+#include "engine/run.h"
 #include "os/file.h"
 #include "os/lockfile.h"
 #include "os/random.h"
@@ -54,6 +56,34 @@ settle_run(struct engine *engine, struct source *source, struct settle_report *r
 		return err_wrap(err, "source '%s'", source->label);
 
 	return 0;
+}
+
+int
+settle_job(struct engine *engine, struct source *source, const char *job,
+    struct settle_report *report, struct err *err)
+{
+	const struct run_options options = {
+		.verb = "wal",
+		.job = job,
+		.source = source->label,
+		.is_exclusive = true,
+	};
+	struct run run;
+	int result;
+
+	if (run_begin(engine, &options, &run, err) < 0)
+		return -1;
+	result = settle_run(engine, source, report, err);
+	for (size_t i = 0; i < report->warnings.count; i++)
+		log_warning("%s", report->warnings.items[i]);
+	if (result == 0 && report->damaged_count > 0)
+		result = err_set(err, ERR_MISMATCH,
+		    "source '%s': %llu segments of its log are damaged", source->label,
+		    (unsigned long long)report->damaged_count);
+	run_end(&run, result < 0 ? err : NULL, (unsigned)report->warnings.count,
+	    report->warnings.count > 0 ? report->warnings.items[0] : NULL);
+
+	return result;
 }
 
 int

@@ -20,6 +20,10 @@ struct source;
 int settle_run(struct engine *engine, struct source *source, struct settle_report *report,
     struct err *err) MUST_CHECK;
 
+/* The same as a run of a job, with its row and its log. */
+int settle_job(struct engine *engine, struct source *source, const char *job,
+    struct settle_report *report, struct err *err) MUST_CHECK;
+
 /* Forget the index of the source's stream and make it again from its files, changing none. */
 int settle_reindex(struct engine *engine, struct source *source, struct settle_report *report,
     struct err *err) MUST_CHECK;

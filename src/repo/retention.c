@@ -40,13 +40,13 @@ compare_id(const void *a, const void *b)
 	    (*(struct retention_item *const *)b)->id);
 }
 
-/* The instant at which a backup becomes too old; the beginning of time when there is no age. */
+/* The instant so long ago; the beginning of time when that is before it. */
 static int64_t
-horizon_us(const struct retention_policy *policy, struct wall_time now)
+horizon_us(int64_t age_us, struct wall_time now)
 {
 	int64_t horizon;
 
-	if (__builtin_sub_overflow(now.us, policy->keep_us, &horizon))
+	if (__builtin_sub_overflow(now.us, age_us, &horizon))
 		return INT64_MIN;
 
 	return horizon;
@@ -55,7 +55,7 @@ horizon_us(const struct retention_policy *policy, struct wall_time now)
 static void
 keep_by_age(const struct retention_policy *policy, struct wall_time now, struct by_age *all)
 {
-	int64_t horizon = horizon_us(policy, now);
+	int64_t horizon = horizon_us(policy->keep_us, now);
 
 	if (policy->keep_us <= 0)
 		return;
@@ -127,13 +127,16 @@ keep_buckets(enum bucket bucket, unsigned count, const struct zone *zone, struct
 	}
 }
 
-/* Every second since the horizon can be reached only from a base that is not younger than it. */
+/*
+ * Every second since the horizon can be reached only from a base that is not younger than it.
+ * There are two when the stream is kept longer, or less long, than its bases.
+ */
 static void
-keep_window_base(const struct retention_policy *policy, struct wall_time now, struct by_age *all)
+keep_window_base(int64_t window_us, struct wall_time now, struct by_age *all)
 {
-	int64_t horizon = horizon_us(policy, now);
+	int64_t horizon = horizon_us(window_us, now);
 
-	if (policy->keep_us <= 0)
+	if (window_us <= 0)
 		return;
 	for (size_t i = 0; i < all->count; i++) {
 		struct retention_item *item = all->items[i];
@@ -252,7 +255,8 @@ retention_apply(const struct retention_policy *policy, const struct zone *zone,
 	keep_buckets(BUCKET_WEEK, policy->weekly, zone, &all, "weekly");
 	keep_buckets(BUCKET_MONTH, policy->monthly, zone, &all, "monthly");
 	keep_buckets(BUCKET_YEAR, policy->yearly, zone, &all, "yearly");
-	keep_window_base(policy, now, &all);
+	keep_window_base(policy->keep_us, now, &all);
+	keep_window_base(policy->window_us, now, &all);
 	keep_last_good(&all);
 	if (count > 0)
 		keep(all.items[0], "newest backup");

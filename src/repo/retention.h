@@ -18,7 +18,8 @@
 struct zone;
 
 struct retention_policy {
-	int64_t keep_us; /* everything younger than this; 0: not by age */
+	int64_t keep_us;   /* everything younger than this; 0: not by age */
+	int64_t window_us; /* so far back a continuous stream is kept that needs a base; 0: none */
 	unsigned last;   /* the newest n good ones, and those not good among the newest n of all */
 	unsigned daily;  /* the newest good one of each of the last n days that have one ... */
 	unsigned weekly; /* ... ISO weeks, months, years, in the site's calendar */
@@ -33,7 +34,7 @@ struct retention_item {
 	bool is_good;        /* ended ok or with warnings, and not known to be damaged */
 	bool is_pinned;
 	bool is_used;        /* by a run, a restore or a drill */
-	bool is_window_base; /* a base backup: the newest one older than keep_us is needed too */
+	bool is_window_base; /* a base backup: the newest one older than the window is needed too */
 	int proved_level;    /* -1: none */
 	const char *const
 	    *needs; /* ids of earlier backups whose files it refers to, NULL-terminated, or NULL */

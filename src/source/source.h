@@ -127,6 +127,18 @@ struct settle_report {
 };
 void settle_report_done(struct settle_report *report);
 
+/* Which pieces of the stream may go. */
+struct expire_request {
+	const struct manifest *const *kept; /* the bases there are, in any order */
+	size_t kept_count;
+	struct wall_time since; /* every second from here on stays recoverable */
+	bool is_dry_run;
+};
+struct expire_report {
+	uint64_t count; /* removed, or would be */
+	uint64_t bytes;
+};
+
 /* A span of time to any second of which the source can be brought back. */
 struct window_span {
 	uint32_t branch; /* timeline it ends on */
@@ -363,7 +375,8 @@ struct source_ops {
 	 * choose: the base that the target needs; *ret_index into `bases`.  The target is resolved in
 	 * place: its branch is filled in, and what lies behind the last commit becomes TARGET_LATEST.
 	 * ERR_REFUSED says why there is none and names the nearest possible target.
-	 * expire: remove pieces that no base of `kept` needs; counts only, with is_dry_run.
+	 * expire: remove pieces that neither a kept base nor the window needs; the report is filled
+	 * as far as it got.
 	 */
 	int (*follow)(struct source *source, const struct follow_request *request,
 	    struct archive *archive, struct err *err);
@@ -382,8 +395,7 @@ struct source_ops {
 	    const struct manifest *const *bases, size_t bases_count, struct restore_target *target,
 	    size_t *ret_index, struct err *err);
 	int (*expire)(struct source *source, struct archive *archive,
-	    const struct manifest *const *kept, size_t kept_count, bool is_dry_run,
-	    uint64_t *ret_count, uint64_t *ret_bytes, struct err *err);
+	    const struct expire_request *request, struct expire_report *report, struct err *err);
 
 	/*
 	 * A scratch folder that a killed run left behind: stop what still runs in it, so that the

@@ -204,6 +204,78 @@ def test_another_cluster_under_the_same_name(bs, configure, new_server, pg, stor
     assert len(store.backups()) == 2
 
 
+def test_after_an_upgrade_the_old_backups_can_be_restored(bs, configure, new_server, store,
+                                                          password_file, work):
+    """A new cluster under the old name, as pg_upgrade or a rebuild makes it."""
+    servers = [new_server(), new_server(is_other=True)]
+    for number, server in enumerate(servers):
+        server.sql("CREATE DATABASE webscada")
+        server.sql(f"CREATE TABLE von AS SELECT {number} AS server", "webscada")
+    jobs = {"d": "source: postgresql, do: dump, keep: 30d", "b": "source: postgresql, do: base"}
+    old, new = (configure(server=server, jobs=jobs, name=f"{n}.yaml")
+                for n, server in enumerate(servers))
+    for job in jobs:
+        bs.ok("run", job, "-c", old)
+    for job in jobs:
+        refused = bs.run("run", job, "-c", new, expect=5)
+        assert "blackstart source adopt postgresql" in refused.err, refused
+    bs.ok("source", "adopt", "postgresql", "-c", new)
+    for job in jobs:
+        bs.ok("run", job, "-c", new)
+    listed = bs.json("list", "-c", new)["backups"]
+    assert len(listed) == 4
+    by_identity = {b.manifest["source"]["identity"]: b for b in store.backups("dump")}
+    assert set(by_identity) == {server.identity for server in servers}
+    for number, server in enumerate(servers):
+        name = f"wieder_{number}"
+        bs.ok("restore", by_identity[server.identity].id, "--to", servers[1].url(),
+              "--password-file", password_file, "--as", name, "-c", new)
+        assert servers[1].value("SELECT server FROM von", name) == number
+    bs.ok("verify", "--all", "--level", "1", "-c", new)
+    newest = bs.json("show", "latest", "-c", new)["manifest"]
+    assert newest["source"]["identity"] == servers[1].identity
+
+
+@pytest.fixture
+def shifted(bs, work):
+    """shifted(seconds): the environment of a blackstart whose wall clock is so far ahead."""
+    library = os.path.join(work, "clock.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+                    os.path.join(os.path.dirname(__file__), "clock_shim.c")], check=True)
+    return lambda seconds: {"LD_PRELOAD": library, "CLOCK_SHIFT_S": str(seconds)}
+
+
+def test_the_clock_is_set_back_between_two_runs(bs, configure, store, shifted):
+    """Two days ahead for a while: nothing is overwritten, removed, or taken for lost."""
+    ahead = shifted(2 * 86400)
+    path = configure(jobs={"d": 'source: postgresql, do: dump, at: "02:00", keep: 1d',
+                           "b": "source: postgresql, do: base, keep: 1d"})
+    for job in ("d", "b"):
+        bs.ok("run", job, "-c", path, env=ahead)
+    before = store.snapshot()
+    assert {name for name in before if "manifest" in name}
+    for job in ("d", "b"):
+        bs.ok("run", job, "-c", path)
+        bs.ok("run", job, "-c", path)
+    after = store.snapshot()
+    assert {name: after.get(name) for name in before} == before
+    assert len(store.backups("dump")) == 3 and len(store.backups("base")) == 3
+    store.assert_sound()
+    for verb in (("list",), ("status",), ("prune",)):
+        result = bs.run(*verb, "-c", path, expect=(0, 3))
+        assert "lost" not in result.text, result
+    bs.ok("verify", "--all", "--level", "0", "-c", path)
+    # The catalog can be made again from backups of tomorrow.
+    bs.ok("catalog", "rebuild", "-c", path)
+    assert len(bs.json("list", "-c", path)["backups"]) == 6
+    # What was good tomorrow does not hide what fails today.
+    refused = configure(jobs={"d": "source: postgresql, do: dump"}, user="niemand")
+    bs.run("run", "d", "-c", refused, expect=1)
+    job, = (job for job in bs.json("status", "-c", path, expect=(0, 1, 3))["jobs"]
+            if job["job"] == "d")
+    assert job["last_run"]["state"] == "failed", job
+
+
 def test_a_store_of_another_site(bs, configure, store):
     bs.ok("run", "pg-daily", "-c", configure(site="nord"))
     before = store.files()

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+import program
 from conftest import counter
 from postgres import ADMIN_PASSWORD, Server, ids
 from program import Program
@@ -443,3 +444,14 @@ def test_a_quiet_server_can_be_brought_back_to_now(branching):
     at = datetime.datetime.fromisoformat(second.replace("Z", "+00:00"))
     rows, result = site.ids_at("--at", stamp(at, -1000))
     assert rows == [1] and "is behind the last commit" not in result.err, result
+
+
+def test_the_server_need_not_reach_the_program(site, work, monkeypatch):
+    """It lies where only root can enter: the server's user is given a copy."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can hide something from the server's user")
+    hidden = os.path.join(work, "hidden")
+    os.mkdir(hidden, 0o700)
+    monkeypatch.setattr(program, "BINARY", shutil.copy(program.BINARY, hidden))
+    rows, _ = site.ids_at("--at", stamp(site.done[2]["at"]))
+    assert rows == [1, 2]

@@ -15,9 +15,11 @@
 #include "catalog/catalog.h"
 #include "config/config.h"
 #include "engine/backup.h"
+#include "engine/expire.h"
 #include "engine/prune.h"
 #include "engine/settle.h"
 #include "engine/sync.h"
+#include "repo/record.h"
 #include "source/source.h"
 #include "store/store.h"
 
@@ -76,17 +78,31 @@ is_window_base(const struct cli *cli, const char *type, const char *kind)
 	return false;
 }
 
+/* What one prune says and remembers. */
+struct pruning {
+	struct cli *cli;
+	json_t *verdicts;
+	json_t *logs;             /* of sources with a continuous stream */
+	struct name_list removed; /* ids that went, or would */
+	bool is_dry_run;
+};
+
 static int
-prune_job(struct cli *cli, struct prune_order *order, json_t *verdicts, struct err *err)
+prune_job(struct pruning *pruning, struct prune_order *order, struct err *err)
 {
 	SCOPED(prune_outcome_done) struct prune_outcome outcome = { .removed_count = 0 };
+	const struct cli *cli = pruning->cli;
 
-	order->is_dry_run = cli->is_dry_run || !args_flag(cli->args, "confirm");
-	if (prune_run(&cli->wire.engine, order, &outcome, err) < 0)
+	order->is_dry_run = pruning->is_dry_run;
+	if (prune_run(&pruning->cli->wire.engine, order, &outcome, err) < 0)
 		return err_wrap(err, "job '%s'", order->job);
-	for (size_t i = 0; i < outcome.verdicts.count; i++)
-		(void)json_array_append_new(verdicts,
-		    verdict_json(&outcome.verdicts.items[i], order->job));
+	for (size_t i = 0; i < outcome.verdicts.count; i++) {
+		const struct prune_verdict *verdict = &outcome.verdicts.items[i];
+
+		(void)json_array_append_new(pruning->verdicts, verdict_json(verdict, order->job));
+		if (!verdict->is_kept)
+			vec_push(&pruning->removed.names, xstrdup(verdict->id));
+	}
 	if (cli->is_json)
 		return 0;
 	out_line("job %s: %zu backups", order->job, outcome.verdicts.count);
@@ -96,9 +112,91 @@ prune_job(struct cli *cli, struct prune_order *order, json_t *verdicts, struct e
 	return 0;
 }
 
-static int
-prune_configured(struct cli *cli, json_t *verdicts, struct err *err)
+/* Does this job keep a continuous stream. */
+static bool
+is_stream(const struct cli *cli, const struct config_job *job)
 {
+	const struct config_source *source = config_find_source(cli->wire.config, job->source);
+	const struct source_ops *driver = source != NULL
+	    ? engine_driver(&cli->wire.engine, source->type)
+	    : NULL;
+
+	return job->is_supported && driver != NULL && driver->stream != NULL &&
+	    str_equals(driver->stream->name, job->kind);
+}
+
+/* How far back the stream of this source is kept: its bases must reach so far. */
+static int64_t
+window_of(const struct cli *cli, const char *source)
+{
+	const struct config *config = cli->wire.config;
+	int64_t window_us = 0;
+
+	for (size_t i = 0; i < config->jobs.count; i++) {
+		const struct config_job *job = &config->jobs.items[i];
+
+		if (is_stream(cli, job) && str_equals(job->source, source) &&
+		    job->keep.keep_us > window_us)
+			window_us = job->keep.keep_us;
+	}
+
+	return window_us;
+}
+
+static int
+prune_stream(struct pruning *pruning, const struct config_job *job, struct err *err)
+{
+	struct cli *cli = pruning->cli;
+	struct expire_order order = {
+		.job = job->name,
+		.source = wire_source_offline(&cli->wire, job->source,
+		    config_find_source(cli->wire.config, job->source)->type, err),
+		.keep_us = job->keep.keep_us,
+		.removed = (const char *const *)pruning->removed.names.items,
+		.removed_count = pruning->removed.names.count,
+		.is_dry_run = pruning->is_dry_run,
+	};
+	struct expire_report report = { .count = 0 };
+	char size[32];
+
+	if (order.source == NULL)
+		return -1;
+	/* Kept without limit, or by a rule that a stream does not have. */
+	if (order.keep_us > 0 && expire_run(&cli->wire.engine, &order, &report, err) < 0)
+		return -1;
+	(void)json_array_append_new(pruning->logs,
+	    json_pack("{s:s, s:s, s:I, s:I}", "job", job->name, "source", job->source, "segments",
+		(json_int_t)report.count, "stored_bytes", (json_int_t)report.bytes));
+	if (!cli->is_json)
+		out_line("job %s: %llu segments (%s) of the log of '%s' %s", job->name,
+		    (unsigned long long)report.count, format_bytes(report.bytes, size), job->source,
+		    pruning->is_dry_run ? "would be removed" : "removed");
+
+	return 0;
+}
+
+/* The log last: which bases are kept is known then. */
+static int
+prune_streams(struct pruning *pruning, const char *wanted, struct err *err)
+{
+	const struct config *config = pruning->cli->wire.config;
+
+	for (size_t i = 0; i < config->jobs.count; i++) {
+		const struct config_job *job = &config->jobs.items[i];
+
+		if (is_stream(pruning->cli, job) &&
+		    (wanted == NULL || str_equals(job->name, wanted)) &&
+		    prune_stream(pruning, job, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+static int
+prune_configured(struct pruning *pruning, struct err *err)
+{
+	struct cli *cli = pruning->cli;
 	const struct config *config = cli->wire.config;
 	const char *wanted = args_word(cli->args, 0);
 
@@ -113,6 +211,7 @@ prune_configured(struct cli *cli, json_t *verdicts, struct err *err)
 		struct prune_order order = {
 			.job = job->name,
 			.policy = { .keep_us = job->keep.keep_us,
+			    .window_us = window_of(cli, job->source),
 			    .last = job->keep.last,
 			    .daily = job->keep.daily,
 			    .weekly = job->keep.weekly,
@@ -123,12 +222,13 @@ prune_configured(struct cli *cli, json_t *verdicts, struct err *err)
 			    is_window_base(cli, source->type, job->kind),
 		};
 
-		if (job->is_supported && (wanted == NULL || str_equals(job->name, wanted)) &&
-		    prune_job(cli, &order, verdicts, err) < 0)
+		if (job->is_supported && !is_stream(cli, job) &&
+		    (wanted == NULL || str_equals(job->name, wanted)) &&
+		    prune_job(pruning, &order, err) < 0)
 			return -1;
 	}
 
-	return 0;
+	return prune_streams(pruning, wanted, err);
 }
 
 /* Was the job of row `index` met before: the newest row of each job stands for it. */
@@ -145,8 +245,9 @@ is_seen(const struct backup_rows *rows, size_t index)
 
 /* Without a config the jobs are those that left backups, and --keep is the policy of all. */
 static int
-prune_bare(struct cli *cli, json_t *verdicts, struct err *err)
+prune_bare(struct pruning *pruning, struct err *err)
 {
+	struct cli *cli = pruning->cli;
 	const struct backup_filter of_job = { .job = args_word(cli->args, 0) };
 	const char *keep = args_text(cli->args, "keep");
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
@@ -169,7 +270,7 @@ prune_bare(struct cli *cli, json_t *verdicts, struct err *err)
 		};
 
 		if (row->job[0] != '\0' && !is_seen(&rows, i) &&
-		    prune_job(cli, &order, verdicts, err) < 0)
+		    prune_job(pruning, &order, err) < 0)
 			return -1;
 	}
 
@@ -181,15 +282,22 @@ cmd_prune(struct cli *cli, struct err *err)
 {
 	bool is_real = args_flag(cli->args, "confirm") && !cli->is_dry_run;
 	json_t *root = json_object();
-	json_t *verdicts = json_array();
+	struct pruning pruning = {
+		.cli = cli,
+		.verdicts = json_array(),
+		.logs = json_array(),
+		.is_dry_run = !is_real,
+	};
 	int result;
 
-	(void)json_object_set_new(root, "verdicts", verdicts);
+	(void)json_object_set_new(root, "verdicts", pruning.verdicts);
+	(void)json_object_set_new(root, "logs", pruning.logs);
 	(void)json_object_set_new(root, "dry_run", json_boolean(!is_real));
 	result = wire_open_store(&cli->wire, cli->args, is_real ? WIRE_WRITE : WIRE_READ, err);
 	if (result == 0)
-		result = cli->wire.config != NULL ? prune_configured(cli, verdicts, err)
-						  : prune_bare(cli, verdicts, err);
+		result = cli->wire.config != NULL ? prune_configured(&pruning, err)
+						  : prune_bare(&pruning, err);
+	name_list_done(&pruning.removed);
 	if (result == 0 && cli->is_json)
 		return out_json(root, "blackstart.prune/1", err);
 	json_decref(root);

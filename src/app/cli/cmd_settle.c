@@ -104,9 +104,12 @@ settle_once(struct cli *cli, struct source *source, struct err *err)
 
 /* ---- --follow ------------------------------------------------------------------------------------ */
 
-/* One pass; how long may be waited for a line before the next one, -1: for ever. */
+/*
+ * One pass; how long may be waited for a line before the next one, -1: for ever.  What is damaged
+ * stays so, and is said again only when there is more to say.
+ */
 static int
-follow_once(struct cli *cli, struct source *source)
+follow_once(struct cli *cli, struct source *source, size_t *said)
 {
 	SCOPED(settle_report_done) struct settle_report report = { .check_max = CHECKS_AT_ONCE };
 	struct err err = ERR_INIT;
@@ -117,7 +120,9 @@ follow_once(struct cli *cli, struct source *source)
 		log_warning("cannot settle: %s, continuing", err.msg);
 		return RETRY_MS;
 	}
-	log_warnings(&report);
+	if (report.warnings.count != *said)
+		log_warnings(&report);
+	*said = report.warnings.count;
 	log_debug("settled %llu, adopted %llu, indexed %llu, read %llu, left %llu",
 	    (unsigned long long)report.settled_count, (unsigned long long)report.adopted_count,
 	    (unsigned long long)report.indexed_count, (unsigned long long)report.checked_count,
@@ -154,10 +159,11 @@ wait_for_line(int timeout_ms)
 static int
 settle_follow(struct cli *cli, struct source *source)
 {
+	size_t said = 0;
 	int timeout_ms;
 
 	do
-		timeout_ms = stop_is_requested() ? 0 : follow_once(cli, source);
+		timeout_ms = stop_is_requested() ? 0 : follow_once(cli, source, &said);
 	while (wait_for_line(timeout_ms));
 
 	return EXIT_OK;

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "config/config.h"
 #include "engine/follow.h"
+#include "engine/settle.h"
 #include "source/source.h"
 
 bool
@@ -37,10 +38,13 @@ int
 run_wal(struct cli *cli, const struct config_job *job, struct source *source, unsigned *warnings,
     struct err *err)
 {
+	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
+
 	if (job->is_continuous)
 		return receive(cli, job, source, err);
-	(void)warnings;
+	if (settle_job(&cli->wire.engine, source, job->name, &report, err) < 0)
+		return -1;
+	*warnings += (unsigned)report.warnings.count;
 
-	return err_set(err, ERR_UNSUPPORTED,
-	    "job '%s': looking after a log that is not received is not built yet", job->name);
+	return 0;
 }

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "repo/manifest.h"
 #include "source/postgres/postgres_internal.h"
+#include "source/postgres/wal/expire.h"
 #include "source/postgres/wal/feed.h"
 #include "source/postgres/wal/fetch.h"
 #include "source/postgres/wal/push.h"
@@ -202,6 +203,15 @@ postgres_settle(struct source *source, struct archive *archive, struct settle_re
 }
 
 static int
+postgres_expire(struct source *source, struct archive *archive,
+    const struct expire_request *request, struct expire_report *report, struct err *err)
+{
+	(void)source;
+
+	return wal_expire(archive, request, report, err);
+}
+
+static int
 postgres_push(struct source *source, struct archive *archive, const struct push_request *request,
     struct err *err)
 {
@@ -297,6 +307,7 @@ const struct source_ops postgres_source_ops = {
 	.promote = postgres_promote,
 	.follow = postgres_follow,
 	.settle = postgres_settle,
+	.expire = postgres_expire,
 	.push = postgres_push,
 	.fetch = postgres_fetch,
 	.feed = postgres_feed,

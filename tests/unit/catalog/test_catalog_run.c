@@ -245,6 +245,23 @@ check_summary(const struct job_summary *summary, const struct run_rows *all)
 	assert_non_null(summary->source);
 }
 
+/* What ended well tomorrow, by a clock that was set back, is not the last run. */
+static void
+test_the_last_run_is_the_one_begun_last(void **state)
+{
+	struct job_summaries summaries = { .rows = { .count = 0 } };
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+
+	insert(f, 9, "a", "backup", RUN_OK);
+	insert(f, 5, "a", "backup", RUN_FAILED);
+	assert_int_equal(catalog_job_summaries(f->catalog, &summaries, &err), 0);
+	assert_int_equal(summaries.rows.count, 1);
+	assert_int_equal(summaries.rows.items[0].last.state, RUN_FAILED);
+	assert_int_equal(summaries.rows.items[0].last_good.state, RUN_OK);
+	job_summaries_done(&summaries);
+}
+
 /* Against the plain truth: the whole list, looked through. */
 static void
 test_summaries_equal_a_look_through_the_list(void **state)
@@ -370,6 +387,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_state_names_are_distinct_and_come_back,
 		    fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_summaries_equal_a_look_through_the_list,
+		    fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_the_last_run_is_the_one_begun_last,
 		    fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_summaries_of_nothing, fixture_setup,
 		    fixture_teardown),

@@ -1,7 +1,11 @@
 #include "source/postgres/base/fed.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -9,7 +13,7 @@
 #include "source/postgres/base/content.h"
 #include "source/postgres/wal/feed.h"
 
-enum { SERVE_MS = 50 };
+enum { SERVE_MS = 50, LEND_BYTES = 16 * 1024 * 1024 };
 
 struct fed {
 	struct feeder *feeder;
@@ -68,4 +72,23 @@ fed_free(struct fed *fed)
 		return;
 	feeder_free(fed->feeder);
 	free(fed);
+}
+
+int
+fed_lend_program(const char *from, const char *to, uid_t uid, gid_t gid, struct err *err)
+{
+	SCOPED(closep) int in = open(from, O_RDONLY | O_CLOEXEC);
+	SCOPED(closep) int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0500);
+	ssize_t sent;
+
+	if (in < 0)
+		return err_sys(err, "cannot read '%s'", from);
+	if (out < 0)
+		return err_sys(err, "cannot make '%s'", to);
+	while ((sent = sendfile(out, in, NULL, LEND_BYTES)) > 0)
+		;
+	if (sent < 0 || fchown(out, uid, gid) < 0)
+		return err_sys(err, "cannot copy '%s' to '%s'", from, to);
+
+	return 0;
 }

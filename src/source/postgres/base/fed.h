@@ -28,6 +28,13 @@ struct fed_options {
 
 struct fed *fed_open(const struct fed_options *options, struct err *err) MUST_CHECK;
 
+/*
+ * A copy of our own program for the server's user, who need not be able to enter the folder that
+ * it lies in: root's home, say.  `to` is removed by whoever asked for it.
+ */
+int fed_lend_program(const char *from, const char *to, uid_t uid, gid_t gid, struct err *err)
+    MUST_CHECK;
+
 /* Serve for a moment; as scratch_options.idle, with the struct fed as context. */
 int fed_idle(void *fed, struct err *err) MUST_CHECK;
 

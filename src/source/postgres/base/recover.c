@@ -71,7 +71,8 @@ format_command(const struct base_recovery_options *options)
 
 	add_own_wal(&command, options->content);
 	str_add(&command, "exec ");
-	for (size_t i = 0; options->fetcher[i] != NULL; i++)
+	add_word(&command, options->program != NULL ? options->program : options->fetcher[0]);
+	for (size_t i = 1; options->fetcher[i] != NULL; i++)
 		add_word(&command, options->fetcher[i]);
 	if (options->socket_path != NULL) {
 		str_add(&command, "--feed ");

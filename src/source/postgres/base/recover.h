@@ -35,6 +35,7 @@ struct base_recovery_options {
 	const struct restore_target
 	    *target;                /* resolved; TARGET_BACKUP stops where it is consistent */
 	const char *const *fetcher; /* argv, NULL-terminated */
+	const char *program;        /* in the place of argv[0]; NULL: that itself */
 	bool is_before_gap;         /* what lies behind the target may be missing */
 	const char *socket_path;    /* of the feeder; NULL: the fetcher reads the store */
 };

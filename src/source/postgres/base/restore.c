@@ -22,9 +22,12 @@
 #include "source/postgres/control.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres_internal.h"
+#include "source/postgres/scratch_internal.h"
 #include "source/postgres/wal/recovery.h"
 #include "stream/links.h"
 #include "stream/sink.h"
+
+#define LENT_PROGRAM ".blackstart-program"
 
 struct restoring {
 	struct postgres *pg;
@@ -40,6 +43,7 @@ struct restoring {
 	struct base_config_result config;
 	struct base_settings recovery; /* empty: it needs nothing but what it has */
 	struct wal_need need;
+	char *lent;       /* a copy of the fetcher's program for the server's user, or NULL */
 	bool is_begun;    /* files were made */
 	bool is_complete; /* and are whole: a failure from here on leaves them */
 };
@@ -54,6 +58,7 @@ restoring_done(struct restoring *restoring)
 	if (restoring->is_begun && !restoring->is_complete)
 		base_target_undo(&restoring->target);
 	base_settings_done(&restoring->recovery);
+	free(restoring->lent);
 	base_content_done(&restoring->content);
 	base_target_done(&restoring->target);
 }
@@ -86,6 +91,20 @@ refuse_obstacles(struct restoring *restoring, struct err *err)
 	return 0;
 }
 
+/* Can the server's user come to where this program lies. */
+static bool
+can_run(const struct restoring *restoring, const char *program)
+{
+	const char *slash = strrchr(program, '/');
+	SCOPED(freep)
+	char *folder = slash != NULL ? xstrndup(program, (size_t)(slash - program) + 1)
+				     : xstrdup("/");
+	struct err ignored = ERR_INIT;
+
+	return scratch_user_can_enter(folder, restoring->target.uid, restoring->target.gid,
+		   &ignored) == 0;
+}
+
 /* What the server is told, when its own files are not enough. */
 static int
 choose_recovery(struct restoring *restoring, struct err *err)
@@ -105,6 +124,9 @@ choose_recovery(struct restoring *restoring, struct err *err)
 		&restoring->need, err) < 0)
 		return -1;
 	options.is_before_gap = restoring->need.is_before_gap;
+	if (request->wants_start && !can_run(restoring, request->fetcher[0]))
+		restoring->lent = path_join(restoring->target.data_dir, LENT_PROGRAM);
+	options.program = restoring->lent;
 	base_recovery_settings(&options, &restoring->recovery);
 
 	return 0;
@@ -256,6 +278,7 @@ leave(struct restoring *restoring, struct err *err)
 		.target = &restoring->target,
 		.request = restoring->request,
 		.need = restoring->recovery.items.count > 0 ? &restoring->need : NULL,
+		.lent = restoring->lent,
 	};
 
 	if (restoring->request->wants_start)

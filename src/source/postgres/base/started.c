@@ -149,6 +149,14 @@ open_feeder(const struct started_options *options, struct err *err)
 	return fed_open(&fed, err);
 }
 
+/* Gone again when the server has ended its recovery. */
+static void
+unlend(const struct started_options *options)
+{
+	if (options->lent != NULL)
+		(void)unlink(options->lent);
+}
+
 static int
 fail(const struct started_options *options, struct err *err)
 {
@@ -177,6 +185,7 @@ tell_reached(const struct started_options *options, const struct postgres *serve
 int
 started_run(const struct started_options *options, struct restore_report *report, struct err *err)
 {
+	const struct base_target *target = options->target;
 	SCOPED(fed_freep) struct fed *fed = NULL;
 	SCOPED(scratch_freep) struct scratch *scratch = NULL;
 	struct scratch_options start = {
@@ -192,6 +201,10 @@ started_run(const struct started_options *options, struct restore_report *report
 	};
 
 	progress_phase(options->request->progress, "starting the restored server", 0);
+	if (options->lent != NULL &&
+	    fed_lend_program(options->request->fetcher[0], options->lent, target->uid, target->gid,
+		err) < 0)
+		return -1;
 	if (options->need != NULL) {
 		fed = open_feeder(options, err);
 		if (fed == NULL)
@@ -200,6 +213,7 @@ started_run(const struct started_options *options, struct restore_report *report
 		start.idle_context = fed;
 	}
 	scratch = scratch_start(options->pg, &start, err);
+	unlend(options);
 	if (scratch == NULL) {
 		if (fed != NULL)
 			(void)fed_explain(fed, err);

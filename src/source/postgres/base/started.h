@@ -23,6 +23,7 @@ struct started_options {
 	const struct base_content *content;
 	const struct base_target *target;
 	const struct restore_request *request;
+	const char *lent; /* where to put a copy of the fetcher's program; NULL: nowhere */
 	const struct wal_need *need; /* NULL: it recovers from what it has itself */
 };
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -16,6 +17,7 @@
 enum {
 	NAME_DIGITS = WAL_NAME_SIZE - 1,
 	HISTORY_DIGITS = 8,
+	BY_NAME_MAX = 50000,
 	DEFAULT_SEGMENT_BYTES = 16 * 1024 * 1024,
 };
 static const uint64_t segments_max = UINT64_C(1) << 26;
@@ -64,7 +66,7 @@ next_name(DIR *dir, const char *path, struct err *err)
 {
 	const struct dirent *entry;
 
-	err_clear(err);
+	err->kind = ERR_NONE;
 	errno = 0;
 	entry = readdir(dir);
 	if (entry == NULL && errno != 0)
@@ -215,6 +217,36 @@ first_missing(const struct seen *seen)
 	return UINT64_MAX;
 }
 
+/* By name, where that is quicker than to look through the whole folder. */
+static bool
+is_stored(const char *path, uint32_t timeline, uint64_t segment, uint64_t segment_bytes)
+{
+	static const char *const endings[] = { ".zst", "", ".partial" };
+	char name[WAL_NAME_SIZE];
+
+	(void)wal_name_format(timeline, segment, segment_bytes, name);
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		SCOPED(freep) char *file = xasprintf("%s/%s%s", path, name, endings[i]);
+
+		if (access(file, F_OK) == 0)
+			return true;
+	}
+
+	return false;
+}
+
+static void
+look_by_name(const char *path, uint64_t segment_bytes, struct wal_folder_range *range)
+{
+	range->missing = UINT64_MAX;
+	for (uint64_t at = range->first; at <= range->last; at++) {
+		if (!is_stored(path, range->timeline, at, segment_bytes)) {
+			range->missing = at;
+			return;
+		}
+	}
+}
+
 static int
 see_names(const char *path, uint64_t segment_bytes, struct seen *seen, size_t count,
     struct err *err)
@@ -245,6 +277,12 @@ wal_folder_find_missing(const char *path, uint64_t segment_bytes, struct wal_fol
 
 	for (size_t i = 0; i < count; i++)
 		total += ranges[i].last - ranges[i].first + 1;
+	if (total <= BY_NAME_MAX) {
+		for (size_t i = 0; i < count; i++)
+			look_by_name(path, segment_bytes, &ranges[i]);
+		free(seen);
+		return 0;
+	}
 	if (total > segments_max) {
 		(void)err_set(err, ERR_LIMIT, "%llu segments are more than can be looked at",
 		    (unsigned long long)total);

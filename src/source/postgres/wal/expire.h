@@ -1,0 +1,24 @@
+/*
+ * Segments that nothing can use any more.  A window of recovery begins with a base, so the log is
+ * kept from the newest base on that is not younger than the window; of older bases that are kept
+ * only what they need to become consistent.  History files, tails and what is damaged stay.
+ */
+#ifndef SOURCE_POSTGRES_WAL_EXPIRE_H
+#define SOURCE_POSTGRES_WAL_EXPIRE_H
+
+#include "base/scope.h"
+
+struct archive;
+struct err;
+struct expire_report;
+struct expire_request;
+
+/*
+ * See source.h.  The row goes before the file, the oldest first: a killed one leaves a file that
+ * settle finds again, and never a hole.  ERR_DATA: a base does not say what it needs; nothing is
+ * removed then.
+ */
+int wal_expire(struct archive *archive, const struct expire_request *request,
+    struct expire_report *report, struct err *err) MUST_CHECK;
+
+#endif
