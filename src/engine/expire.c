@@ -21,6 +21,7 @@ struct kept_bases {
 	struct view *views;
 	const struct manifest **manifests;
 	size_t count;
+	size_t good_count; /* they come first */
 };
 
 static void
@@ -65,6 +66,26 @@ refuse_unreadable(const struct backup_row *row, struct err *err)
 }
 
 static int
+add_bases(struct engine *engine, const struct expire_order *order, const struct backup_rows *rows,
+    bool is_damaged, struct kept_bases *bases, struct err *err)
+{
+	for (size_t i = 0; i < rows->rows.count; i++) {
+		const struct backup_row *row = &rows->rows.items[i];
+
+		if (str_equals(row->kind, "unreadable"))
+			return refuse_unreadable(row, err);
+		if (row->is_damaged != is_damaged || !is_base(order, row))
+			continue;
+		if (view_open(engine, row->manifest_name, &bases->views[bases->count], err) < 0)
+			return -1;
+		bases->manifests[bases->count] = bases->views[bases->count].manifest;
+		bases->count++;
+	}
+
+	return 0;
+}
+
+static int
 open_bases(struct engine *engine, const struct expire_order *order, struct kept_bases *bases,
     struct err *err)
 {
@@ -75,17 +96,31 @@ open_bases(struct engine *engine, const struct expire_order *order, struct kept_
 		return -1;
 	bases->views = xcalloc(rows.rows.count + 1, sizeof(*bases->views));
 	bases->manifests = xcalloc(rows.rows.count + 1, sizeof(*bases->manifests));
-	for (size_t i = 0; i < rows.rows.count; i++) {
-		const struct backup_row *row = &rows.rows.items[i];
+	if (add_bases(engine, order, &rows, false, bases, err) < 0)
+		return -1;
+	bases->good_count = bases->count;
 
-		if (str_equals(row->kind, "unreadable"))
-			return refuse_unreadable(row, err);
-		if (!is_base(order, row))
-			continue;
-		if (view_open(engine, row->manifest_name, &bases->views[bases->count], err) < 0)
-			return -1;
-		bases->manifests[bases->count] = bases->views[bases->count].manifest;
-		bases->count++;
+	return add_bases(engine, order, &rows, true, bases, err);
+}
+
+/* A base that is being restored may need the log from it up to the end: the window reaches to it. */
+static int
+reach_to_used(struct engine *engine, const struct kept_bases *bases, struct expire_request *request,
+    struct err *err)
+{
+	const enum run_state running_state = RUN_RUNNING;
+	const struct run_filter busy = { .state = &running_state };
+	SCOPED(run_rows_done) struct run_rows running = { .rows = { .count = 0 } };
+
+	if (catalog_run_list(engine->catalog, &busy, &running, err) < 0)
+		return -1;
+	for (size_t i = 0; i < bases->count * running.rows.count; i++) {
+		const struct manifest *base = bases->manifests[i / running.rows.count];
+		const struct run_row *run = &running.rows.items[i % running.rows.count];
+
+		if (str_equals(run->backup_id, base->id) &&
+		    base->consistent_at.us < request->since.us)
+			request->since = base->consistent_at;
 	}
 
 	return 0;
@@ -110,6 +145,9 @@ expire(struct engine *engine, const struct expire_order *order, const char *run_
 		return -1;
 	request.kept = bases.manifests;
 	request.kept_count = bases.count;
+	request.good_count = bases.good_count;
+	if (reach_to_used(engine, &bases, &request, err) < 0)
+		return -1;
 
 	return order->source->ops->expire(order->source, archive, &request, report, err);
 }

@@ -129,8 +129,9 @@ void settle_report_done(struct settle_report *report);
 
 /* Which pieces of the stream may go. */
 struct expire_request {
-	const struct manifest *const *kept; /* the bases there are, in any order */
+	const struct manifest *const *kept; /* the bases there are */
 	size_t kept_count;
+	size_t good_count; /* the first so many are not known to be damaged: a window needs one */
 	struct wall_time since; /* every second from here on stays recoverable */
 	bool is_dry_run;
 };

@@ -118,6 +118,23 @@ def test_an_older_base_keeps_only_what_makes_it_consistent(kept, log):
     assert store.left() == [0, 1] + list(range(4, len(log.names)))
 
 
+def test_a_damaged_base_begins_no_window(kept, log):
+    store = kept()
+    store.wal.take(log)
+    for age, index in ((20, 0), (9, 1), (8, 4), (1, 4)):
+        store.base(age, index)
+    store.settle()
+    store.bs.ok("pin", store.ids[8], "-c", store.config)
+    bad = os.path.join(store.store, ".blackstart/proof", store.ids[8])
+    os.makedirs(bad)
+    with open(os.path.join(bad, f"bad-{NOW:%Y-%m-%dT%H%M%SZ}.json"), "w", encoding="utf-8") as file:
+        json.dump({"format": 1, "backup": store.ids[8], "result": "damaged", "level": -1,
+                   "at": f"{NOW:%Y-%m-%dT%H:%M:%S.%f}Z", "message": "flipped"}, file)
+    store.prune("--confirm")
+    assert store.bases() == {9, 8, 1}
+    assert store.left()[0] == 1
+
+
 def test_without_a_base_nothing_goes(kept, log):
     store = kept(wal_keep="1d")
     store.wal.take(log)

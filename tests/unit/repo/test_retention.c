@@ -261,6 +261,7 @@ static void
 test_recovery_window_keeps_its_base(void **state)
 {
 	const struct retention_policy policy = { .keep_us = 7 * DAY_US };
+	const struct retention_policy stream = { .last = 1, .window_us = 7 * DAY_US };
 	struct wall_time now = at("2025-11-25T12:00:00Z");
 	struct retention_item items[] = {
 		{ .id = "a",
@@ -293,6 +294,10 @@ test_recovery_window_keeps_its_base(void **state)
 	retention_apply(&policy, *state, now, items, 5);
 	assert_kept(items, 5, "11010");
 	assert_string_equal(items[3].reason, "the recovery window starts from it");
+
+	/* A stream that is kept longer than its bases needs one as well. */
+	retention_apply(&stream, *state, now, items, 5);
+	assert_kept(items, 5, "10010");
 
 	/* A base of exactly that age serves the whole window. */
 	items[2].at.us = now.us - 7 * DAY_US;

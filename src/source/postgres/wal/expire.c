@@ -24,6 +24,7 @@ struct need {
 	struct wall_time at;
 	bool has_wal; /* it carries them itself */
 	bool is_ours; /* of the system whose archive it is */
+	bool is_good;
 };
 
 struct expiry {
@@ -39,9 +40,9 @@ struct expiry {
 /* ---- what is needed ---- */
 
 static int
-add_need(struct expiry *expiry, const struct manifest *manifest, uint64_t identifier,
-    struct err *err)
+add_need(struct expiry *expiry, size_t index, uint64_t identifier, struct err *err)
 {
+	const struct manifest *manifest = expiry->request->kept[index];
 	SCOPED(base_content_done) struct base_content content = { .start_lsn = 0 };
 	struct need need;
 
@@ -52,6 +53,7 @@ add_need(struct expiry *expiry, const struct manifest *manifest, uint64_t identi
 		.last = (content.end_lsn - 1) / content.wal_segment_bytes,
 		.at = manifest->consistent_at,
 		.has_wal = content.has_wal,
+		.is_good = index < expiry->request->good_count,
 		.is_ours = identifier == 0 || content.system_identifier == identifier,
 	};
 	if (need.is_ours)
@@ -70,7 +72,7 @@ collect_needs(struct expiry *expiry, struct err *err)
 	    parse_u64(expiry->archive->identity, 1, UINT64_MAX, &identifier, err) < 0)
 		return err_wrap(err, "identity of source '%s'", expiry->archive->label);
 	for (size_t i = 0; i < expiry->request->kept_count; i++) {
-		if (add_need(expiry, expiry->request->kept[i], identifier, err) < 0)
+		if (add_need(expiry, i, identifier, err) < 0)
 			return -1;
 	}
 
@@ -79,7 +81,7 @@ collect_needs(struct expiry *expiry, struct err *err)
 
 /*
  * The newest base that is not younger than the window, else the oldest there is.  False: there is
- * no base of this system, so that nobody can say what is needed.
+ * no good base of this system, so that nobody can say what is needed.
  */
 static bool
 find_window_base(struct expiry *expiry)
@@ -92,7 +94,7 @@ find_window_base(struct expiry *expiry)
 		bool is_old = need->at.us <= since_us;
 		bool found_is_old = found != NULL && found->at.us <= since_us;
 
-		if (!need->is_ours)
+		if (!need->is_ours || !need->is_good)
 			continue;
 		if (found == NULL || (is_old && !found_is_old) ||
 		    (is_old == found_is_old &&
