@@ -152,8 +152,8 @@ expire_piece(struct expiry *expiry, const struct piece *piece, struct err *err)
 		(void)wal_name_format(piece->branch, piece->number, expiry->segment_bytes, name);
 		(void)wal_stored_name(name,
 		    piece->is_stored_plain ? WAL_FORM_PLAIN : WAL_FORM_PACKED, stored);
-		if (archive_index_remove(expiry->archive, piece->branch, piece->number, err) < 0 ||
-		    archive_remove(expiry->archive, stored, err) < 0)
+		if (archive_remove(expiry->archive, stored, err) < 0 ||
+		    archive_index_remove(expiry->archive, piece->branch, piece->number, err) < 0)
 			return -1;
 	}
 	expiry->report->count++;

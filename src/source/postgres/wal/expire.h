@@ -14,9 +14,9 @@ struct expire_report;
 struct expire_request;
 
 /*
- * See source.h.  The row goes before the file, the oldest first: a killed one leaves a file that
- * settle finds again, and never a hole.  ERR_DATA: a base does not say what it needs; nothing is
- * removed then.
+ * See source.h.  The file goes before its row, the oldest first: a killed one leaves no hole, at
+ * most one row too many at the old end, where nothing needs it, and the next one removes that.
+ * ERR_DATA: a base does not say what it needs; nothing is removed then.
  */
 int wal_expire(struct archive *archive, const struct expire_request *request,
     struct expire_report *report, struct err *err) MUST_CHECK;
