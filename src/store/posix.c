@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "os/file.h"
 #include "repo/names.h"
+#include "repo/store_info.h"
 #include "store/posix_internal.h"
 #include "stream/blob.h"
 #include "stream/links.h"
@@ -53,6 +54,22 @@ check_folder(const char *path, const struct stat *st, struct err *err)
 	return err_hint(err, "Mount the other file system there, or bind-mount its folder.");
 }
 
+/*
+ * A folder is made only in a store that is there: when its disk is gone, what lies below the mount
+ * point is no place for anything.
+ */
+static int
+check_present(const struct posix_store *store, struct err *err)
+{
+	SCOPED(freep) char *info = path_of(&store->base, STORE_INFO_NAME);
+
+	if (store->base.id == NULL || store->base.is_bare || file_exists(info))
+		return 0;
+	(void)err_set(err, ERR_NOT_FOUND, "the store '%s' is gone", store->base.location);
+
+	return err_hint(err, "Is its disk mounted?");
+}
+
 /* Make the folders of an object's name, each durable before the next. */
 static int
 make_folders(const struct posix_store *store, const char *folder, struct err *err)
@@ -70,7 +87,8 @@ make_folders(const struct posix_store *store, const char *folder, struct err *er
 				return -1;
 		} else if (errno != ENOENT) {
 			return err_sys(err, "cannot look at folder '%s'", path);
-		} else if (posix_make_folder(store, path, err) < 0) {
+		} else if (check_present(store, err) < 0 ||
+		    posix_make_folder(store, path, err) < 0) {
 			return -1;
 		}
 		at = folder + size;

@@ -427,6 +427,7 @@ def test_a_full_disk_and_one_that_is_gone(receive, small, work):
         os.rename(os.path.join(mount, "s"), os.path.join(mount, "t"))
         write(server)
         receiver.wait_said("is gone|cannot open the folder")
+        assert os.listdir(mount) == ["t"], "nothing is put where the store was"
         told = receiver.flushed()
         os.rename(os.path.join(mount, "t"), os.path.join(mount, "s"))
         assert_same_wal(receiver, server, receiver.wait_all())
@@ -435,3 +436,43 @@ def test_a_full_disk_and_one_that_is_gone(receive, small, work):
     finally:
         receiver.bs.end_all()
         subprocess.run(["umount", "-l", mount], check=True)
+
+
+def segments(receiver):
+    """The whole pieces, expanded by zstd itself: bytes by name."""
+    found = {}
+    for name in receiver.names("*.zst"):
+        found[name[:24]] = subprocess.run(["zstd", "-dcq", os.path.join(receiver.folder, name)],
+                                          check=True, capture_output=True).stdout
+    return found
+
+
+def test_finished_segments_are_the_servers_own(receive, small):
+    """Compressed and checked beside the receiver; nothing is left but the newest tail."""
+    server = small({"wal_keep_size": "100MB"})
+    receiver = receive(server)
+    for _ in range(4):
+        write(server, 3000)
+    server.sql("SELECT pg_switch_wal()")
+    write(server, 10)
+    receiver.wait_all()
+    poll(lambda: len(receiver.names("*.partial")) == 1)
+    whole = segments(receiver)
+    assert len(whole) >= 4
+    for name, data in whole.items():
+        with open(os.path.join(server.data, "pg_wal", name), "rb") as file:
+            assert file.read() == data, name
+    receiver.stop()
+    # A killed one leaves tails behind; the job without a connection puts them in order too.
+    receiver.start()
+    server.sql("SELECT pg_switch_wal()")
+    write(server, 10)
+    receiver.wait_all()
+    receiver.kill()
+    with open(receiver.path, encoding="utf-8") as file:
+        text = file.read()
+    with open(receiver.path, "w", encoding="utf-8") as file:
+        file.write(text.replace(", continuous: true, heartbeat: off", ""))
+    result = receiver.bs.ok("run", "pg-wal", "-c", receiver.path)
+    assert "done:" in result.out and len(receiver.names("*.partial")) == 1, result
+    assert receiver.bs.json("status", "-c", receiver.path, expect=(0, 3))

@@ -2,7 +2,9 @@
 
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
+#include "app/cli/out.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "config/config.h"
 #include "engine/follow.h"
@@ -34,17 +36,32 @@ receive(struct cli *cli, const struct config_job *job, struct source *source, st
 	return follow_run(&cli->wire.engine, &order, err);
 }
 
+static int
+look(struct cli *cli, const struct config_job *job, struct source *source, unsigned *warnings,
+    struct err *err)
+{
+	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
+	int result = settle_job(&cli->wire.engine, source, job->name, &report, err);
+
+	for (size_t i = 0; i < report.warnings.count; i++)
+		log_warning("%s", report.warnings.items[i]);
+	if (result < 0)
+		return -1;
+	*warnings += (unsigned)report.warnings.count;
+	if (!cli->is_json && !cli->is_quiet)
+		out_line("done: %llu files adopted, %llu segments read",
+		    (unsigned long long)report.adopted_count,
+		    (unsigned long long)report.checked_count);
+
+	return 0;
+}
+
 int
 run_wal(struct cli *cli, const struct config_job *job, struct source *source, unsigned *warnings,
     struct err *err)
 {
-	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
-
 	if (job->is_continuous)
 		return receive(cli, job, source, err);
-	if (settle_job(&cli->wire.engine, source, job->name, &report, err) < 0)
-		return -1;
-	*warnings += (unsigned)report.warnings.count;
 
-	return 0;
+	return look(cli, job, source, warnings, err);
 }

@@ -28,7 +28,8 @@ static int
 check_all(struct checking *checking, struct err *err)
 {
 	if (check_session(checking, err) < 0 || check_settings(checking, err) < 0 ||
-	    check_replication(checking, err) < 0 || check_content(checking, err) < 0)
+	    check_replication(checking, err) < 0 || check_stream(checking, err) < 0 ||
+	    check_content(checking, err) < 0)
 		return -1;
 
 	return check_tools(checking, err);

@@ -23,6 +23,7 @@ struct checking {
 int check_session(struct checking *checking, struct err *err) MUST_CHECK; /* and the role */
 int check_settings(struct checking *checking, struct err *err) MUST_CHECK;
 int check_replication(struct checking *checking, struct err *err) MUST_CHECK;
+int check_stream(struct checking *checking, struct err *err) MUST_CHECK;
 int check_content(struct checking *checking, struct err *err) MUST_CHECK;
 int check_tools(struct checking *checking, struct err *err) MUST_CHECK;
 

@@ -61,6 +61,11 @@ reply(struct copy *copy, uint64_t lsn, bool wants_reply, struct err *err)
 	if (!copy->is_told)
 		log_trace("flush %X/%X", (unsigned)(lsn >> 32), (unsigned)lsn);
 	queued = PQputCopyData(conn, (const char *)bytes, sizeof(bytes));
+	/* libpq has read the server's error already: there is no copy, but a reason to be had. */
+	if (queued < 0 && PQstatus(conn) == CONNECTION_OK) {
+		copy->is_over = true;
+		return 0;
+	}
 	if (queued < 0 || PQflush(conn) < 0)
 		return pg_error(conn, NULL, err, "the connection broke");
 	if (queued == 0)

@@ -80,7 +80,11 @@ on_sync(void *context, struct err *err)
 {
 	struct receiver *receiver = context;
 
-	return wal_tail_sync(&receiver->tail, err);
+	if (wal_tail_sync(&receiver->tail, err) < 0)
+		return -1;
+	receiver->kept_lsn = receiver->at.lsn;
+
+	return 0;
 }
 
 static int

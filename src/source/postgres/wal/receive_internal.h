@@ -37,6 +37,9 @@ struct receiver {
 	struct wal_place at; /* where the next byte goes */
 	bool has_received;
 
+	/* What was made durable last, and is still to be found; 0: nothing. */
+	uint64_t kept_lsn;
+
 	/* What the server has no more: found out by asking, so it is kept for the next attempt. */
 	bool is_gone;
 	struct wal_place gone;

@@ -82,6 +82,7 @@ wal_start_note_divergence(struct receiver *receiver, const struct err *found, st
 	end += segment * segment_bytes(receiver);
 	if (note(receiver, "diverged", from, end, text, err) < 0)
 		return -1;
+	receiver->kept_lsn = 0;
 
 	return wal_tail_set_aside(&receiver->tail, timeline, segment, &aside, err);
 }
@@ -269,6 +270,22 @@ check_not_ahead(const struct receiver *receiver, const struct wal_place *place, 
 	    "A server that was set back (an old snapshot) must be recovered to a new timeline before its WAL can be stored.");
 }
 
+/* A folder that was filled by us and is empty is another folder. */
+static int
+check_not_emptied(const struct receiver *receiver, const struct wal_stock *stock, struct err *err)
+{
+	char lsn[LSN_TEXT_SIZE];
+
+	if (receiver->kept_lsn == 0 || stock->lines.count > 0)
+		return 0;
+	(void)err_set(err, ERR_NOT_FOUND,
+	    "the WAL that was received up to %s is not in '%s' any more",
+	    lsn_format(receiver->kept_lsn, lsn), receiver->archive->path);
+
+	return err_hint(err,
+	    "Is the right disk mounted? To begin anew there, end this run and start it again.");
+}
+
 int
 wal_start_choose(struct receiver *receiver, struct wal_place *ret_place, struct err *err)
 {
@@ -281,6 +298,7 @@ wal_start_choose(struct receiver *receiver, struct wal_place *ret_place, struct 
 	if (wal_timeline_fetch(receiver->stream, receiver->archive, server->timeline, &history,
 		err) < 0 ||
 	    wal_stock_scan(receiver->archive, server->segment_bytes, &stock, err) < 0 ||
+	    check_not_emptied(receiver, &stock, err) < 0 ||
 	    prepare_slot(receiver, stock.lines.count > 0, &slot, err) < 0 ||
 	    go_on(receiver, &history, &stock, &slot, &place, err) < 0)
 		return -1;

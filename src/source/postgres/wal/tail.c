@@ -264,6 +264,34 @@ resume(struct wal_tail *tail, int fd, struct err *err)
 	return 0;
 }
 
+static int
+open_or_create(struct wal_tail *tail, struct err *err)
+{
+	SCOPED(closep) int fd = openat(tail->folder_fd, tail->name, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT)
+		return create(tail, err);
+	if (fd < 0)
+		return fail(tail, "open", tail->name, err);
+	if (resume(tail, fd, err) < 0)
+		return -1;
+	(void)TAKE_FD(fd);
+
+	return 0;
+}
+
+static int
+know_inode(struct wal_tail *tail, struct err *err)
+{
+	struct stat info;
+
+	if (fstat(tail->fd, &info) < 0)
+		return fail(tail, "look at", tail->name, err);
+	tail->inode = info.st_ino;
+
+	return 0;
+}
+
 int
 wal_tail_begin(struct wal_tail *tail, uint32_t timeline, uint64_t segment, struct err *err)
 {
@@ -273,15 +301,10 @@ wal_tail_begin(struct wal_tail *tail, uint32_t timeline, uint64_t segment, struc
 	make_name(tail, timeline, segment, tail->name);
 	tail->timeline = timeline;
 	tail->segment = segment;
-
-	SCOPED(closep) int fd = openat(tail->folder_fd, tail->name, O_RDWR | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return create(tail, err);
-	if (fd < 0)
-		return fail(tail, "open", tail->name, err);
-	if (resume(tail, fd, err) < 0)
+	if (open_or_create(tail, err) < 0 || know_inode(tail, err) < 0) {
+		wal_tail_close(tail);
 		return -1;
-	(void)TAKE_FD(fd);
+	}
 
 	return 0;
 }
@@ -355,13 +378,11 @@ wal_tail_sync(struct wal_tail *tail, struct err *err)
 		return 0;
 	if (!MUTANT("no-fsync") && fdatasync(tail->fd) < 0)
 		return fail(tail, "sync", tail->name, err);
-	if (fstat(tail->fd, &info) < 0)
-		return fail(tail, "look at", tail->name, err);
-	if (info.st_nlink == 0) {
-		(void)err_set(err, ERR_NOT_FOUND, "'%s/%s' was removed while it was written",
+	/* A file without its name is no archive: it was removed, renamed, or replaced. */
+	if (fstatat(tail->folder_fd, tail->name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    info.st_ino != tail->inode)
+		return err_set(err, ERR_NOT_FOUND, "'%s/%s' was taken away while it was written",
 		    tail->options.folder, tail->name);
-		return err_hint(err, "Nothing but blackstart may remove files there.");
-	}
 	if (check_folder(tail, err) < 0)
 		return -1;
 	tail->is_dirty = false;

@@ -40,6 +40,7 @@ struct wal_tail {
 	char name[WAL_TAIL_NAME_SIZE];
 	uint32_t timeline;
 	uint64_t segment;
+	uint64_t inode;  /* of the file: the name must go on meaning it */
 	bool is_resumed; /* it was there before: what comes is compared with it */
 	bool is_dirty;   /* something is written and not yet synced */
 	struct mono_time folder_seen;
@@ -67,7 +68,7 @@ int wal_tail_begin(struct wal_tail *tail, uint32_t timeline, uint64_t segment, s
 int wal_tail_write(struct wal_tail *tail, uint64_t offset, const void *data, size_t size,
     struct err *err) MUST_CHECK;
 
-/* Make durable what was written.  ERR_NOT_FOUND: somebody removed the file or its folder. */
+/* Make durable what was written.  ERR_NOT_FOUND: somebody took the file or its folder away. */
 int wal_tail_sync(struct wal_tail *tail, struct err *err) MUST_CHECK;
 
 /* Close the segment's file as it is, without a sync. */
