@@ -4,7 +4,6 @@
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "config/config.h"
 #include "engine/follow.h"
@@ -41,11 +40,8 @@ look(struct cli *cli, const struct config_job *job, struct source *source, unsig
     struct err *err)
 {
 	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
-	int result = settle_job(&cli->wire.engine, source, job->name, &report, err);
 
-	for (size_t i = 0; i < report.warnings.count; i++)
-		log_warning("%s", report.warnings.items[i]);
-	if (result < 0)
+	if (settle_job(&cli->wire.engine, source, job->name, &report, err) < 0)
 		return -1;
 	*warnings += (unsigned)report.warnings.count;
 	if (!cli->is_json && !cli->is_quiet)

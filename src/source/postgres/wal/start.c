@@ -153,13 +153,12 @@ prepare_slot(struct receiver *receiver, bool has_stock, struct wal_slot *ret_slo
 /* Where what is stored of a timeline ends, to the byte as far as its tail tells. */
 static int
 find_end(struct receiver *receiver, const struct wal_stock_line *line, struct wal_place *ret_end,
-    bool *ret_has_tail, struct err *err)
+    struct err *err)
 {
 	uint64_t next = wal_stock_next(receiver->archive, line, segment_bytes(receiver));
 	uint64_t extent = 0;
 
-	*ret_has_tail = line->has_tail && line->last_tail == next;
-	if (*ret_has_tail &&
+	if (line->has_tail && line->last_tail == next &&
 	    wal_tail_extent(&receiver->tail, line->timeline, next, &extent, err) < 0)
 		return -1;
 	ret_end->timeline = line->timeline;
@@ -176,9 +175,8 @@ go_on_before_fork(struct receiver *receiver, const struct wal_history *history,
 {
 	uint64_t next = wal_stock_next(receiver->archive, line, segment_bytes(receiver));
 	struct wal_place end;
-	bool has_tail;
 
-	if (find_end(receiver, line, &end, &has_tail, err) < 0)
+	if (find_end(receiver, line, &end, err) < 0)
 		return -1;
 	if (end.lsn <= fork_lsn && next * segment_bytes(receiver) < fork_lsn) {
 		ret_place->timeline = line->timeline;
