@@ -352,7 +352,8 @@ def test_a_missing_segment_in_the_middle_is_refused_before_anything_is_written(b
     for name in names:
         os.unlink(os.path.join(site.wal, name))
     window = site.run("window", "--json", expect=3).json
-    assert len(window["gaps"]) == 1 and found in window["gaps"][0]["text"], window
+    assert len(window["gaps"]) == 1 and found in window["gaps"][0]["text"], (
+        window["gaps"], names, sorted(os.listdir(site.wal)))
     # Before the hole all is well, in it and behind it nothing can be promised.
     assert site.ids_at("--at", stamp(done[1]["at"]))[0] == [1]
     for at in (stamp(done[3]["at"]), stamp(done[4]["at"])):

@@ -77,13 +77,13 @@ next_name(DIR *dir, const char *path, struct err *err)
 
 /* Gone in the meantime is no error: *ret_is_there false. */
 static int
-look_at(DIR *dir, const char *path, const char *name, bool *ret_is_there, uint64_t *ret_bytes,
+look_at(int dir, const char *path, const char *name, bool *ret_is_there, uint64_t *ret_bytes,
     struct wall_time *ret_modified, struct err *err)
 {
 	struct stat stat;
 
 	*ret_is_there = false;
-	if (fstatat(dirfd(dir), name, &stat, 0) < 0)
+	if (fstatat(dir, name, &stat, 0) < 0)
 		return errno == ENOENT ? 0 : err_sys(err, "cannot look at '%s/%s'", path, name);
 	*ret_is_there = true;
 	*ret_bytes = (uint64_t)stat.st_size;
@@ -105,7 +105,7 @@ add_history(struct wal_folder *folder, DIR *dir, const char *path, const char *n
 	memcpy(digits, name, HISTORY_DIGITS);
 	digits[HISTORY_DIGITS] = '\0';
 	if (parse_hex_u64(digits, HISTORY_DIGITS, &timeline, err) < 0 ||
-	    look_at(dir, path, name, &is_there, &bytes, &file.modified, err) < 0)
+	    look_at(dirfd(dir), path, name, &is_there, &bytes, &file.modified, err) < 0)
 		return -1;
 	file.timeline = (uint32_t)timeline;
 	if (is_there)
@@ -124,7 +124,7 @@ add_tail(struct wal_folder *folder, DIR *dir, const char *path, const char *name
 
 	memcpy(digits, name, NAME_DIGITS);
 	digits[NAME_DIGITS] = '\0';
-	if (look_at(dir, path, name, &is_there, &bytes, &file.modified, err) < 0)
+	if (look_at(dirfd(dir), path, name, &is_there, &bytes, &file.modified, err) < 0)
 		return -1;
 	if (folder->segment_bytes == 0 && bytes != 0)
 		folder->segment_bytes = bytes;
@@ -178,6 +178,16 @@ wal_folder_read(const char *path, uint64_t segment_bytes, struct wal_folder *ret
 	return 0;
 }
 
+int
+wal_folder_probe(const char *path, const char *name, bool *ret_is_there,
+    struct wall_time *ret_modified, struct err *err)
+{
+	SCOPED(freep) char *file = xasprintf("%s/%s", path, name);
+	uint64_t bytes;
+
+	return look_at(AT_FDCWD, path, file, ret_is_there, &bytes, ret_modified, err);
+}
+
 /* ---- is everything there --------------------------------------------------------------------------------- */
 
 struct seen {
@@ -206,15 +216,13 @@ mark_seen(struct seen *seen, size_t count, const char *name, uint64_t segment_by
 	}
 }
 
-static uint64_t
-first_missing(const struct seen *seen)
+static void
+take_missing(const struct seen *seen, struct wal_folder_range *range)
 {
-	for (uint64_t at = 0; at <= seen->range->last - seen->range->first; at++) {
+	for (uint64_t at = 0; at <= range->last - range->first; at++) {
 		if ((seen->bits[at / 8] & (1U << (at % 8))) == 0)
-			return seen->range->first + at;
+			vec_push(&range->missing, range->first + at);
 	}
-
-	return UINT64_MAX;
 }
 
 /* By name, where that is quicker than to look through the whole folder. */
@@ -238,12 +246,9 @@ is_stored(const char *path, uint32_t timeline, uint64_t segment, uint64_t segmen
 static void
 look_by_name(const char *path, uint64_t segment_bytes, struct wal_folder_range *range)
 {
-	range->missing = UINT64_MAX;
 	for (uint64_t at = range->first; at <= range->last; at++) {
-		if (!is_stored(path, range->timeline, at, segment_bytes)) {
-			range->missing = at;
-			return;
-		}
+		if (!is_stored(path, range->timeline, at, segment_bytes))
+			vec_push(&range->missing, at);
 	}
 }
 
@@ -295,7 +300,7 @@ wal_folder_find_missing(const char *path, uint64_t segment_bytes, struct wal_fol
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (result == 0)
-			ranges[i].missing = first_missing(&seen[i]);
+			take_missing(&seen[i], &ranges[i]);
 		free(seen[i].bits);
 	}
 	free(seen);

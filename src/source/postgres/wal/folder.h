@@ -5,6 +5,7 @@
 #ifndef SOURCE_POSTGRES_WAL_FOLDER_H
 #define SOURCE_POSTGRES_WAL_FOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,15 +33,16 @@ int wal_folder_read(const char *path, uint64_t segment_bytes, struct wal_folder 
     struct err *err) MUST_CHECK;
 void wal_folder_done(struct wal_folder *folder);
 
-/*
- * The first segment of first..last of a timeline that has no file, whole or growing; UINT64_MAX
- * when all are there.
- */
+/* Is one file there, and since when. */
+int wal_folder_probe(const char *path, const char *name, bool *ret_is_there,
+    struct wall_time *ret_modified, struct err *err) MUST_CHECK;
+
+/* Which segments of first..last of a timeline have no file, whole or growing. */
 struct wal_folder_range {
 	uint32_t timeline;
 	uint64_t first;
 	uint64_t last;
-	uint64_t missing;
+	VEC(uint64_t) missing; /* ascending; vec_done is yours */
 };
 /* Fill in `missing` of each range; at most 2^26 segments in all. */
 int wal_folder_find_missing(const char *path, uint64_t segment_bytes,

@@ -7,7 +7,6 @@
 #include "source/archive.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/wal/choose.h"
-#include "source/postgres/wal/folder.h"
 #include "source/postgres/wal/path.h"
 #include "source/postgres/wal/survey.h"
 #include "source/postgres/wal/window.h"
@@ -84,38 +83,6 @@ static uint64_t
 last_of_base(const struct needing *needing)
 {
 	return (needing->base->end_lsn - 1) / needing->survey.segment_bytes;
-}
-
-/* The index may be older than the folder: somebody can have removed what it knows. */
-static int
-look_into_folder(const struct needing *needing, struct err *err)
-{
-	VEC(struct wal_folder_range) ranges = { .count = 0 };
-	uint64_t missing = UINT64_MAX;
-	int result;
-
-	for (size_t i = 0; i < needing->path.legs.count; i++) {
-		const struct wal_leg *leg = &needing->path.legs.items[i];
-		struct wal_folder_range range = {
-			.timeline = leg->timeline,
-			.first = leg->first > needing->first ? leg->first : needing->first,
-			.last = leg->last < needing->last ? leg->last : needing->last,
-		};
-
-		if (range.first <= range.last)
-			vec_push(&ranges, range);
-	}
-	result = wal_folder_find_missing(needing->archive->path, needing->survey.segment_bytes,
-	    ranges.items, ranges.count, err);
-	for (size_t i = 0; result == 0 && i < ranges.count; i++) {
-		if (ranges.items[i].missing < missing)
-			missing = ranges.items[i].missing;
-	}
-	vec_done(&ranges);
-	if (result == 0 && missing != UINT64_MAX)
-		return refuse_missing(needing, missing, err);
-
-	return result;
 }
 
 /* The segments from the base to the target, or as far as the log goes on. */
@@ -197,7 +164,7 @@ pg_wal_need(struct archive *archive, const struct manifest *manifest,
 	struct needing needing = { .archive = archive, .target = target };
 	const struct wal_run *run = NULL;
 
-	if (wal_survey_read(archive, &manifest, 1, &needing.survey, err) < 0)
+	if (wal_survey_read_way(archive, manifest, target->branch, &needing.survey, err) < 0)
 		return -1;
 	if (needing.survey.bases.count == 0)
 		return err_set(err, ERR_REFUSED,
@@ -209,8 +176,6 @@ pg_wal_need(struct archive *archive, const struct manifest *manifest,
 		return err_set(err, ERR_REFUSED, "the backup is not on the way to timeline %u",
 		    needing.path.timeline);
 	if (find_range(&needing, &run, err) < 0)
-		return -1;
-	if (needing.first <= needing.last && look_into_folder(&needing, err) < 0)
 		return -1;
 	describe_need(&needing, run, ret_need);
 

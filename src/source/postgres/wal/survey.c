@@ -11,14 +11,15 @@
 #include "source/postgres/base/content.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/wal/folder.h"
+#include "source/postgres/wal/path.h"
 #include "source/postgres/wal/reader.h"
 #include "source/postgres/wal/settle.h"
+#include "source/postgres/wal/survey_internal.h"
 #include "source/source.h"
 #include "stream/blob.h"
 
 enum {
 	READ_BYTES = 256 * 1024,
-	PIECES_AT_ONCE = 4096,
 };
 /* Tails that only wait for being settled are whole: this much of them is read for their times. */
 static const uint64_t tails_read_max_bytes = UINT64_C(1024) * 1024 * 1024;
@@ -142,155 +143,6 @@ read_histories(struct wal_survey *survey, const struct archive *archive,
 	if (survey->lineages.count > 1)
 		qsort(survey->lineages.items, survey->lineages.count, sizeof(struct wal_lineage),
 		    compare_lineages);
-}
-
-/* ---- spans -------------------------------------------------------------------------------------------- */
-
-/* What a part of a span says of itself, from the pieces first..last of the index. */
-static int
-sum_pieces(struct archive *archive, struct archive_span *part, struct err *err)
-{
-	uint64_t next = part->first;
-
-	part->not_sound_count = part->stored_bytes = part->end_position = 0;
-	part->first_time.us = part->last_time.us = 0;
-	while (next <= part->last) {
-		SCOPED(pieces_done) struct pieces pieces = { .items = { .count = 0 } };
-		uint64_t last = part->last - next < PIECES_AT_ONCE ? part->last
-								   : next + PIECES_AT_ONCE - 1;
-
-		if (archive_index_list(archive, part->branch, next, last, &pieces, err) < 0)
-			return -1;
-		for (size_t i = 0; i < pieces.items.count; i++) {
-			const struct piece *piece = &pieces.items.items[i];
-
-			part->not_sound_count += piece->state == PIECE_FOUND;
-			part->stored_bytes += piece->stored_bytes;
-			if (piece->end_position > part->end_position)
-				part->end_position = piece->end_position;
-			if (part->first_time.us == 0)
-				part->first_time = piece->first_time;
-			if (piece->last_time.us != 0)
-				part->last_time = piece->last_time;
-		}
-		next = last + 1;
-	}
-
-	return 0;
-}
-
-/* Add first..last of `whole`, whose facts are only known for all of it. */
-static int
-add_part(struct wal_survey *survey, struct archive *archive, const struct archive_span *whole,
-    uint64_t first, uint64_t last, struct err *err)
-{
-	struct archive_span part = *whole;
-
-	if (first > last)
-		return 0;
-	part.first = first;
-	part.last = last;
-	part.damaged_count = 0;
-	if ((first != whole->first || last != whole->last) && sum_pieces(archive, &part, err) < 0)
-		return -1;
-	vec_push(&survey->spans, part);
-
-	return 0;
-}
-
-/* Where a timeline is left within this span by another one: the lowest segment after `from`. */
-static uint64_t
-next_fork(const struct wal_survey *survey, const struct archive_span *span, uint64_t from)
-{
-	uint64_t nearest = UINT64_MAX;
-
-	for (size_t i = 0; i < survey->lineages.count; i++) {
-		uint64_t lsn, segment;
-
-		if (!wal_history_switch(&survey->lineages.items[i].history, span->branch, &lsn))
-			continue;
-		segment = lsn / survey->segment_bytes;
-		if (segment > from && segment <= span->last && segment < nearest)
-			nearest = segment;
-	}
-
-	return nearest;
-}
-
-/* The damaged pieces of a span are holes in it; their numbers, ascending. */
-struct numbers {
-	VEC(uint64_t) items;
-};
-
-static int
-find_damaged(struct archive *archive, const struct archive_span *span, struct numbers *ret_numbers,
-    struct err *err)
-{
-	uint64_t next = span->first;
-
-	while (span->damaged_count > 0 && next <= span->last) {
-		SCOPED(pieces_done) struct pieces pieces = { .items = { .count = 0 } };
-		uint64_t last = span->last - next < PIECES_AT_ONCE ? span->last
-								   : next + PIECES_AT_ONCE - 1;
-
-		if (archive_index_list(archive, span->branch, next, last, &pieces, err) < 0)
-			return -1;
-		for (size_t i = 0; i < pieces.items.count; i++) {
-			if (pieces.items.items[i].state == PIECE_DAMAGED)
-				vec_push(&ret_numbers->items, pieces.items.items[i].number);
-		}
-		next = last + 1;
-	}
-
-	return 0;
-}
-
-static int
-split_span(struct wal_survey *survey, struct archive *archive, const struct archive_span *span,
-    const struct numbers *damaged, struct err *err)
-{
-	uint64_t first = span->first;
-	size_t d = 0;
-
-	while (first <= span->last) {
-		uint64_t fork = next_fork(survey, span, first);
-		uint64_t hole = d < damaged->items.count ? damaged->items.items[d] : UINT64_MAX;
-		uint64_t end = fork < hole ? fork : hole;
-
-		if (end == UINT64_MAX)
-			return add_part(survey, archive, span, first, span->last, err);
-		if (end > first && add_part(survey, archive, span, first, end - 1, err) < 0)
-			return -1;
-		first = end;
-		if (end == hole) {
-			first++;
-			d++;
-		}
-	}
-
-	return 0;
-}
-
-static int
-read_spans(struct wal_survey *survey, struct archive *archive, struct err *err)
-{
-	SCOPED(archive_spans_done) struct archive_spans spans = { .items = { .count = 0 } };
-
-	if (archive_index_spans(archive, &spans, err) < 0)
-		return -1;
-	for (size_t i = 0; i < spans.items.count; i++) {
-		struct numbers damaged = { .items = { .count = 0 } };
-		int result = find_damaged(archive, &spans.items.items[i], &damaged, err);
-
-		survey->damaged_count += damaged.items.count;
-		if (result == 0)
-			result = split_span(survey, archive, &spans.items.items[i], &damaged, err);
-		vec_done(&damaged.items);
-		if (result < 0)
-			return -1;
-	}
-
-	return 0;
 }
 
 /* ---- tails -------------------------------------------------------------------------------------------- */
@@ -436,6 +288,7 @@ static void
 count_not_indexed(struct wal_survey *survey, const struct wal_folder *folder)
 {
 	uint64_t indexed = survey->damaged_count;
+	uint64_t removed = survey->removed_count;
 
 	for (size_t i = 0; i < survey->spans.count; i++)
 		indexed += survey->spans.items[i].last - survey->spans.items[i].first + 1;
@@ -447,6 +300,10 @@ count_not_indexed(struct wal_survey *survey, const struct wal_folder *folder)
 		    xasprintf("%llu segments in the archive are not in its index yet and do not "
 			      "count: 'blackstart settle' looks at them",
 			(unsigned long long)survey->not_indexed_count));
+	if (removed > 0)
+		vec_push(&survey->warnings,
+		    xasprintf("%llu segments were removed from the archive behind its index",
+			(unsigned long long)removed));
 	if (survey->damaged_count > 0)
 		vec_push(&survey->warnings,
 		    xasprintf("%llu segments are damaged and count as missing",
@@ -466,7 +323,7 @@ read_once(struct archive *archive, const struct manifest *const *bases, size_t b
 	survey.segment_bytes = folder.segment_bytes;
 	read_histories(&survey, archive, &folder);
 	add_tails(&survey, &folder);
-	if (read_spans(&survey, archive, err) < 0)
+	if (survey_read_spans(&survey, archive, folder.segments_count, err) < 0)
 		return -1;
 	read_tails(&survey, archive);
 	count_not_indexed(&survey, &folder);
@@ -493,6 +350,113 @@ wal_survey_read(struct archive *archive, const struct manifest *const *bases, si
 		survey = (struct wal_survey){ .segment_bytes = 0 };
 		if (read_once(archive, bases, bases_count, &survey, err) < 0)
 			return -1;
+	}
+	*ret_survey = survey;
+	survey = (struct wal_survey){ .segment_bytes = 0 };
+
+	return 0;
+}
+
+/* ---- one way ------------------------------------------------------------------------------------------ */
+
+static int
+probe_history(struct wal_folder *folder, const struct archive *archive, uint32_t timeline,
+    struct err *err)
+{
+	SCOPED(freep) char *name = xasprintf("%08X.history", timeline);
+	struct wal_folder_file file = { .timeline = timeline };
+	bool is_there;
+
+	if (wal_folder_probe(archive->path, name, &is_there, &file.modified, err) < 0)
+		return -1;
+	if (is_there)
+		vec_push(&folder->histories, file);
+
+	return 0;
+}
+
+/* The tails that follow one another from this segment on. */
+static int
+probe_tails(struct wal_folder *folder, const struct archive *archive, uint32_t timeline,
+    uint64_t segment, struct err *err)
+{
+	for (;; segment++) {
+		char segment_name[WAL_NAME_SIZE];
+		SCOPED(freep)
+		char *name = xasprintf("%s.partial",
+		    wal_name_format(timeline, segment, folder->segment_bytes, segment_name));
+		struct wal_folder_file file = { .timeline = timeline, .segment = segment };
+		bool is_there;
+
+		if (wal_folder_probe(archive->path, name, &is_there, &file.modified, err) < 0)
+			return -1;
+		if (!is_there)
+			return 0;
+		vec_push(&folder->tails, file);
+	}
+}
+
+/* Tails lie behind what is whole, or where a timeline, or the base, begins. */
+static int
+probe_way(const struct wal_survey *survey, struct wal_folder *folder, const struct archive *archive,
+    uint32_t timeline, struct err *err)
+{
+	struct wal_path path;
+	uint64_t base = survey->bases.items[0].start_lsn / survey->segment_bytes;
+	int result = 0;
+
+	wal_path_init(&path, survey, timeline);
+	for (size_t i = 0; i < path.legs.count && result == 0; i++) {
+		const struct wal_leg *leg = &path.legs.items[i];
+
+		result = probe_tails(folder, archive, leg->timeline,
+		    leg->first > base ? leg->first : base, err);
+		for (size_t j = 0; j < survey->spans.count && result == 0; j++) {
+			if (survey->spans.items[j].branch == leg->timeline)
+				result = probe_tails(folder, archive, leg->timeline,
+				    survey->spans.items[j].last + 1, err);
+		}
+	}
+	wal_path_done(&path);
+
+	return result;
+}
+
+/* Found from two sides. */
+static void
+drop_twins(struct wal_survey *survey)
+{
+	size_t kept = 0;
+
+	for (size_t i = 1; i < survey->tails.count; i++) {
+		if (compare_tails(&survey->tails.items[i], &survey->tails.items[kept]) != 0)
+			survey->tails.items[++kept] = survey->tails.items[i];
+	}
+	if (survey->tails.count > 0)
+		survey->tails.count = kept + 1;
+}
+
+int
+wal_survey_read_way(struct archive *archive, const struct manifest *base, uint32_t timeline,
+    struct wal_survey *ret_survey, struct err *err)
+{
+	SCOPED(wal_survey_done) struct wal_survey survey = { .segment_bytes = 0 };
+	SCOPED(wal_folder_done) struct wal_folder folder = { .segment_bytes = 0 };
+
+	read_bases(&survey, archive, &base, 1);
+	if (survey.bases.count > 0) {
+		if (timeline == 0)
+			timeline = survey.bases.items[0].end_timeline;
+		folder.segment_bytes = survey.segment_bytes;
+		if (probe_history(&folder, archive, timeline, err) < 0)
+			return -1;
+		read_histories(&survey, archive, &folder);
+		if (survey_read_spans(&survey, archive, 0, err) < 0 ||
+		    probe_way(&survey, &folder, archive, timeline, err) < 0)
+			return -1;
+		add_tails(&survey, &folder);
+		drop_twins(&survey);
+		read_tails(&survey, archive);
 	}
 	*ret_survey = survey;
 	survey = (struct wal_survey){ .segment_bytes = 0 };

@@ -65,6 +65,7 @@ struct wal_survey {
 	VEC(struct archive_mark) marks;   /* restore points in tails; the others are in the index */
 	uint64_t not_indexed_count;       /* whole segments in the folder that nobody looked at */
 	uint64_t damaged_count;
+	uint64_t removed_count; /* known to the index, gone from the folder */
 	VEC(char *) warnings;
 };
 void wal_survey_done(struct wal_survey *survey);
@@ -76,6 +77,12 @@ void wal_survey_done(struct wal_survey *survey);
  */
 int wal_survey_read(struct archive *archive, const struct manifest *const *bases,
     size_t bases_count, struct wal_survey *ret_survey, struct err *err) MUST_CHECK;
+
+/*
+ * The same for one base and one timeline (0: the base's own): nothing else is looked at.
+ */
+int wal_survey_read_way(struct archive *archive, const struct manifest *base, uint32_t timeline,
+    struct wal_survey *ret_survey, struct err *err) MUST_CHECK;
 
 /*
  * Read the tail that `tail` names (timeline, segment) and fill in what it holds; restore points go
