@@ -280,6 +280,7 @@ def gap(day):
           "the receiver did not report the gap")
     day.note("a new base")
     plant.machine.ok("run", "pg-base", may_warn=True, is_shimmed=True)
+    day.from_us = int(time.time() * 1e6)
     some(day, [kill_receiver, kill_primary, lose_power, cut], day.chance.randint(0, 2))
 
 

@@ -104,12 +104,12 @@ size_of(int fd)
 static void
 make_file(struct loss *loss, int synced, int live, int to)
 {
-	uint64_t size = is_taken(loss) ? size_of(live) : size_of(synced);
+	uint64_t size = is_taken(loss) && live >= 0 ? size_of(live) : size_of(synced);
 
 	for (uint64_t offset = 0; offset < size; offset += SHADOW_PAGE_BYTES) {
 		uint8_t page[SHADOW_PAGE_BYTES];
 		uint64_t left = size - offset;
-		bool is_live = is_taken(loss);
+		bool is_live = is_taken(loss) && live >= 0;
 
 		read_page(is_live ? live : synced, page, offset);
 		if (pwrite(to, page, left < sizeof(page) ? (size_t)left : sizeof(page),

@@ -37,6 +37,7 @@ class Day:
         self.read_errors = 0
         self.is_set_back = False
         self.gap_us = 0
+        self.from_us = 0  # recovery to a time goes on from here
         self.end = None
         self.events = []
         self.began = time.monotonic()
@@ -192,7 +193,7 @@ class Day:
 
     def check_time(self, full, lines):
         """Recovery to the second of a commit gives what was committed until then, no more."""
-        stamps = sorted(row.commit_us for row in full.values() if row.commit_us > self.gap_us)
+        stamps = sorted(row.commit_us for row in full.values() if row.commit_us > self.from_us)
         if len(stamps) < 3:
             return
         at_us = self.chance.choice(stamps[:-2])
