@@ -120,6 +120,40 @@ lint_schedule(const struct lint *lint, const struct config_job *job)
 		lint_clock_change(lint, job, calendar);
 }
 
+/* Each type of source has backups of its own kinds. */
+static void
+lint_kind(const struct lint *lint, const struct config_job *job)
+{
+	static const struct {
+		const char *type;
+		const char *kind;
+	} pairs[] = {
+		{ "postgres", "dump" },
+		{ "postgres", "base" },
+		{ "postgres", "wal" },
+		{ "redis", "rdb" },
+	};
+	const struct config_source *source = config_find_source(lint->config, job->source);
+	const char *fitting = NULL;
+
+	if (source == NULL || source->type == NULL || job->kind == NULL)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		if (!str_equals(pairs[i].type, source->type))
+			continue;
+		if (str_equals(pairs[i].kind, job->kind))
+			return;
+		if (fitting == NULL)
+			fitting = pairs[i].kind;
+	}
+	if (fitting == NULL)
+		return;
+	SCOPED(str_done) struct str hint = STR_INIT;
+	str_addf(&hint, "Write 'do: %s'.", fitting);
+	config_problems_error(lint->problems, place_of(lint, job, "do"), str_text(&hint),
+	    "job '%s': a %s has no backups of kind '%s'", job->name, source->type, job->kind);
+}
+
 static void
 lint_verify(const struct lint *lint, const struct config_job *job)
 {
@@ -221,6 +255,7 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 		lint_wal(&lint, job);
 		if (job->is_broken)
 			continue;
+		lint_kind(&lint, job);
 		lint_verify(&lint, job);
 		lint_same_folder(&lint, job);
 		lint_same_stream(&lint, job);

@@ -8,6 +8,37 @@
 #include "base/parse.h"
 #include "base/str.h"
 
+static const struct scheme {
+	const char *begin;
+	const char *type;
+	const char *source_name;
+	const char *sslmode; /* when the URL does not say */
+} schemes[] = {
+	{ "postgres://", "postgres", "postgresql", NULL },
+	{ "postgresql://", "postgres", "postgresql", NULL },
+	{ "redis://", "redis", "redis", NULL },
+	{ "rediss://", "redis", "redis", "verify-full" },
+};
+
+static const struct scheme *
+scheme_of(const char *text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
+		if (str_starts_with(text, schemes[i].begin))
+			return &schemes[i];
+	}
+
+	return NULL;
+}
+
+const char *
+url_source_name(const char *text)
+{
+	const struct scheme *scheme = scheme_of(text);
+
+	return scheme != NULL ? scheme->source_name : schemes[0].source_name;
+}
+
 bool
 url_is(const char *text)
 {
@@ -30,7 +61,8 @@ bad_url(struct err *err, const char *why)
 {
 	(void)err_set(err, ERR_USAGE, "the URL %s", why);
 
-	return err_hint(err, "Write it like postgres://USER@HOST:PORT/DATABASE.");
+	return err_hint(err,
+	    "Write it like postgres://USER@HOST:PORT/DATABASE or redis://USER@HOST:PORT.");
 }
 
 /* Undo %XX in a piece of the URL; NULL when it is malformed or holds a NUL. */
@@ -161,17 +193,15 @@ take_parameters(const char *text, struct url *url, struct err *err)
 static int
 parse_into(const char *text, struct url *url, struct err *err)
 {
-	static const char *const schemes[] = { "postgres://", "postgresql://" };
-	const char *rest = NULL;
+	const struct scheme *scheme = scheme_of(text);
+	const char *rest;
 	size_t authority_size;
 
-	for (size_t i = 0; i < ARRAY_SIZE(schemes) && rest == NULL; i++) {
-		if (str_starts_with(text, schemes[i]))
-			rest = text + strlen(schemes[i]);
-	}
-	if (rest == NULL)
-		return bad_url(err, "does not begin with postgres://");
-	url->type = xstrdup("postgres");
+	if (scheme == NULL)
+		return bad_url(err, "does not begin with postgres:// or redis://");
+	rest = text + strlen(scheme->begin);
+	url->type = xstrdup(scheme->type);
+	url->sslmode = xstrdup(scheme->sslmode);
 	authority_size = strcspn(rest, "/?");
 	if (take_authority(rest, authority_size, url, err) < 0)
 		return -1;
@@ -183,6 +213,8 @@ parse_into(const char *text, struct url *url, struct err *err)
 			return -1;
 		rest += 1 + size;
 	}
+	if (url->database != NULL && str_equals(url->type, "redis"))
+		return bad_url(err, "names a database, and a Redis backup holds all of them");
 
 	return *rest == '?' ? take_parameters(rest + 1, url, err) : 0;
 }

@@ -21,6 +21,7 @@
 #include "engine/sync.h"
 #include "os/file.h"
 #include "source/postgres/postgres.h"
+#include "source/redis/redis.h"
 #include "source/source.h"
 #include "store/posix.h"
 #include "store/store.h"
@@ -30,7 +31,24 @@
 /* Each worker of a chain holds 8 MiB; four outrun what one server process can send. */
 enum { CORES_MAX = 4 };
 
-static const struct source_ops *const drivers[] = { &postgres_source_ops, NULL };
+static const struct source_ops *const drivers[] = { &postgres_source_ops, &redis_source_ops, NULL };
+
+/* A server as the configuration or a URL names it; each driver takes what it knows. */
+struct server {
+	const char *label;
+	const char *host; /* NULL: no live server is known */
+	unsigned port;    /* 0: as usual */
+	const char *user;
+	const struct secret *password; /* a loan */
+	const char *sslmode;
+	const char *sslrootcert;
+	const char *sslcert;
+	const char *sslkey;
+	const char *const *databases;
+	const char *maintenance_database;
+	const char *const *bin_dirs;
+	const char *scratch_user;
+};
 
 /* ---- the configuration ---------------------------------------------------------------------- */
 
@@ -115,17 +133,66 @@ forget_redirections(void)
 }
 
 static struct source *
-add_source(struct wire *wire, const struct postgres_options *options, struct err *err)
+open_postgres(const struct server *server, struct err *err)
 {
-	struct source *source;
+	const struct postgres_options options = {
+		.label = server->label,
+		.host = server->host,
+		.port = server->port,
+		.user = server->user,
+		.databases = server->databases,
+		.maintenance_database = server->maintenance_database,
+		.password = server->password,
+		.sslmode = server->sslmode,
+		.sslrootcert = server->sslrootcert,
+		.bin_dirs = server->bin_dirs,
+		.scratch_user = server->scratch_user,
+	};
 
 	forget_redirections();
-	source = postgres_open(options, err);
 
-	if (source != NULL)
-		vec_push(&wire->sources, source);
+	return postgres_open(&options, err);
+}
 
-	return source;
+static struct source *
+open_redis(const struct server *server, struct err *err)
+{
+	const struct redis_options options = {
+		.label = server->label,
+		.host = server->host,
+		.port = server->port,
+		.user = server->user,
+		.password = server->password,
+		.sslmode = server->sslmode,
+		.sslrootcert = server->sslrootcert,
+		.sslcert = server->sslcert,
+		.sslkey = server->sslkey,
+		.scratch_user = server->scratch_user,
+	};
+
+	return redis_open(&options, err);
+}
+
+static struct source *
+add_source(struct wire *wire, const char *type, const struct server *server, struct err *err)
+{
+	static const struct {
+		const char *type;
+		struct source *(*open)(const struct server *server, struct err *err);
+	} makers[] = { { "postgres", open_postgres }, { "redis", open_redis } };
+	struct source *source = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
+		if (!str_equals(makers[i].type, type))
+			continue;
+		source = makers[i].open(server, err);
+		if (source != NULL)
+			vec_push(&wire->sources, source);
+		return source;
+	}
+	(void)err_set(err, ERR_UNSUPPORTED, "this version knows no source of type '%s'", type);
+
+	return NULL;
 }
 
 /* The password in `path`, kept until wire_done; NULL path gives NULL. */
@@ -153,7 +220,7 @@ open_configured(struct wire *wire, const struct config_source *from, struct err 
 	char *password_path = from->password_file != NULL
 	    ? config_secret_path(wire->config, from->password_file)
 	    : NULL;
-	struct postgres_options options = {
+	struct server server = {
 		.label = from->name,
 		.host = from->host,
 		.port = from->port,
@@ -162,16 +229,18 @@ open_configured(struct wire *wire, const struct config_source *from, struct err 
 		.maintenance_database = from->maintenance_database,
 		.sslmode = from->sslmode,
 		.sslrootcert = from->sslrootcert,
+		.sslcert = from->sslcert,
+		.sslkey = from->sslkey,
 		.bin_dirs = (const char *const *)from->bin_dirs.items,
 		.scratch_user = from->scratch_user,
 	};
 
-	if (add_secret(wire, password_path, &options.password, err) < 0) {
+	if (add_secret(wire, password_path, &server.password, err) < 0) {
 		(void)err_wrap(err, "source '%s'", from->name);
 		return NULL;
 	}
 
-	return add_source(wire, &options, err);
+	return add_source(wire, from->type, &server, err);
 }
 
 static void
@@ -436,19 +505,19 @@ wire_source_url(struct wire *wire, const struct args *args, const char *url_text
 {
 	SCOPED(url_done) struct url url = { .type = NULL };
 	const char *databases[2] = { NULL, NULL };
-	struct postgres_options options = { .label = label };
+	struct server server = { .label = label };
 
 	if (url_parse(url_text, &url, err) < 0 ||
-	    add_secret(wire, args_text(args, "password-file"), &options.password, err) < 0)
+	    add_secret(wire, args_text(args, "password-file"), &server.password, err) < 0)
 		return NULL;
 	databases[0] = url.database;
-	options.host = url.host != NULL ? url.host : "localhost";
-	options.port = url.port;
-	options.user = url.user;
-	options.databases = databases;
-	options.sslmode = url.sslmode;
+	server.host = url.host != NULL ? url.host : "localhost";
+	server.port = url.port;
+	server.user = url.user;
+	server.databases = databases;
+	server.sslmode = url.sslmode;
 
-	return add_source(wire, &options, err);
+	return add_source(wire, url.type, &server, err);
 }
 
 struct source *
@@ -468,16 +537,10 @@ wire_source_for(struct wire *wire, const char *name, const char *type, struct er
 struct source *
 wire_source_offline(struct wire *wire, const char *name, const char *type, struct err *err)
 {
-	const struct postgres_options bare = { .label = name };
+	const struct server bare = { .label = name };
 	struct source *open = find_open(wire, name);
 
 	if (open != NULL)
 		return open;
-	if (engine_driver(&wire->engine, type) == NULL) {
-		(void)err_set(err, ERR_UNSUPPORTED, "this version knows no source of type '%s'",
-		    type);
-		return NULL;
-	}
-
-	return add_source(wire, &bare, err);
+	return add_source(wire, type, &bare, err);
 }

@@ -19,6 +19,37 @@ has_later_value(const struct section *section, const struct node *node, const ch
 	return false;
 }
 
+/* What depends on the type of a source: its port, its user, and keys that say nothing for it. */
+static void
+bind_by_type(struct binder *binder, const struct node *node, struct config_source *source)
+{
+	static const struct {
+		const char *key;
+		const char *type;
+	} owned[] = {
+		{ "databases", "postgres" },
+		{ "database", "postgres" },
+		{ "maintenance_database", "postgres" },
+		{ "bin_dir", "postgres" },
+		{ "sslcert", "redis" },
+		{ "sslkey", "redis" },
+	};
+	bool is_postgres = str_equals(source->type, "postgres");
+
+	if (source->port == 0)
+		source->port = is_postgres ? 5432 : 6379;
+	if (is_postgres && source->user == NULL && node_find(node, "user") == NULL)
+		binder_error(binder, node->key_place, NULL, "'user' is missing");
+	for (size_t i = 0; i < ARRAY_SIZE(owned); i++) {
+		const struct node *value = node_find(node, owned[i].key);
+
+		if (value != NULL && source->type != NULL &&
+		    !str_equals(source->type, owned[i].type))
+			binder_error(binder, value->key_place, "Leave it away.",
+			    "'%s' is for sources of type %s", owned[i].key, owned[i].type);
+	}
+}
+
 void
 bind_source(struct binder *binder, const struct node *node)
 {
@@ -37,6 +68,7 @@ bind_source(struct binder *binder, const struct node *node)
 	}
 	source->is_supported = true;
 	bind_section(binder, node, &config_source_section, source);
+	bind_by_type(binder, node, source);
 	source->is_broken = binder->problems->errors_count > errors_before;
 }
 

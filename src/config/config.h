@@ -76,7 +76,7 @@ struct config_source {
 	struct config_place place;
 	bool is_supported; /* false: only name and type are set */
 	bool is_broken;    /* it has errors, or the file is not to be used anyway */
-	char *type;        /* "postgres" */
+	char *type;        /* "postgres", "redis" */
 	char *host;        /* a name, an address, or the folder of a socket */
 	unsigned port;
 	char *user;
@@ -84,7 +84,9 @@ struct config_source {
 	char *maintenance_database;   /* NULL: the first of databases, else "postgres" */
 	char *password_file; /* as written, see config_secret_path; NULL: libpq's own ways */
 	char *sslmode;
-	char *sslrootcert;           /* NULL: libpq's default */
+	char *sslrootcert; /* NULL: libpq's default */
+	char *sslcert;     /* NULL: none */
+	char *sslkey;
 	struct config_list bin_dirs; /* empty: found by themselves */
 	char *scratch_user;          /* NULL: by the driver's rule */
 };

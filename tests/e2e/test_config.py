@@ -108,8 +108,8 @@ tippfehler: 1
 
 
 @pytest.mark.parametrize("change, word", [
-    (("do: dump", "do: rdb"), "rdb"),
-    (("type: postgres", "type: redis"), "redis"),
+    (("do: dump", "do: stream"), "stream"),
+    (("type: postgres", "type: influx"), "influx"),
 ])
 def test_what_belongs_to_later_versions_is_a_warning(check, work, change, word):
     _, problems = check(GOOD.format(work=work).replace(*change), expect=(0, 2, 3))

@@ -6,6 +6,7 @@
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
 #include "app/cli/run_wal.h"
+#include "app/url.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -62,18 +63,23 @@ outcome_json(const struct backup_outcome *outcome, const char *job)
 	return root;
 }
 
+/* Not every system has one that outlives a restart. */
+static const char *
+identity_text(const struct source_identity *who)
+{
+	return who->identity[0] != '\0' ? who->identity : "none";
+}
+
 /* ---- backup URL ------------------------------------------------------------------------------- */
 
 static int
 cmd_backup(struct cli *cli, struct err *err)
 {
-	const char *label = args_text_or(cli->args, "name", "postgresql");
-	const char *kind = args_text_or(cli->args, "kind", "dump");
-	SCOPED(freep) char *job_name = xasprintf("%s-%s", label, kind);
+	const char *label = args_text_or(cli->args, "name",
+	    url_source_name(args_word(cli->args, 0)));
+	SCOPED(freep) char *job_name = NULL;
 	SCOPED(backup_outcome_done) struct backup_outcome outcome = { .id = NULL };
 	struct backup_job job = {
-		.name = job_name,
-		.kind = kind,
 		.format = args_text(cli->args, "format"),
 		.compression_level = (int)args_number(cli->args, "compression",
 		    DEFAULT_COMPRESSION),
@@ -90,13 +96,16 @@ cmd_backup(struct cli *cli, struct err *err)
 	job.source = wire_source_url(&cli->wire, cli->args, args_word(cli->args, 0), label, err);
 	if (job.source == NULL)
 		return -1;
+	job.kind = args_text_or(cli->args, "kind", job.source->ops->kinds[0].name);
+	job_name = xasprintf("%s-%s", label, job.kind);
+	job.name = job_name;
 	if (cli->is_dry_run) {
 		SCOPED(source_identity_done) struct source_identity who = { .identity = NULL };
 
 		if (job.source->ops->identify(job.source, &who, err) < 0)
 			return -1;
-		out_line("would make a %s of %s %s (identity %s)", kind, job.source->ops->type,
-		    who.version, who.identity);
+		out_line("would make a %s of %s %s (identity %s)", job.kind, job.source->ops->type,
+		    who.version, identity_text(&who));
 		return EXIT_OK;
 	}
 	if (wire_open_store(&cli->wire, cli->args, WIRE_CREATE, err) < 0 ||
@@ -312,7 +321,7 @@ dry_run_one(struct cli *cli, const char *name, struct err *err)
 	if (source == NULL || source->ops->identify(source, &who, err) < 0)
 		return -1;
 	out_line("job '%s' would make a %s of source '%s' (%s %s, identity %s)", name, from->kind,
-	    from->source, source->ops->type, who.version, who.identity);
+	    from->source, source->ops->type, who.version, identity_text(&who));
 
 	return 0;
 }

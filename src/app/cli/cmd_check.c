@@ -147,12 +147,12 @@ check_everything(struct checks *checks, struct err *err)
 	const char *word = args_word(cli->args, 0);
 
 	if (word != NULL && url_is(word)) {
-		struct source *source = wire_source_url(&cli->wire, cli->args, word, "postgresql",
-		    err);
+		struct source *source = wire_source_url(&cli->wire, cli->args, word,
+		    url_source_name(word), err);
 
 		if (source == NULL)
 			return -1;
-		check_source(checks, source, "postgresql", NULL);
+		check_source(checks, source, source->label, NULL);
 		return 0;
 	}
 	if (word != NULL) {
@@ -275,8 +275,9 @@ print_sql(struct cli *cli, struct err *err)
 		word = config->sources.items[0].name;
 	if (word == NULL)
 		return err_set(err, ERR_USAGE, "--sql needs the name of a source or a URL");
-	source = url_is(word) ? wire_source_url(&cli->wire, cli->args, word, "postgresql", err)
-			      : wire_source(&cli->wire, word, err);
+	source = url_is(word)
+	    ? wire_source_url(&cli->wire, cli->args, word, url_source_name(word), err)
+	    : wire_source(&cli->wire, word, err);
 	if (source == NULL)
 		return -1;
 	sql = source->ops->setup_sql(source);

@@ -35,6 +35,21 @@ asked_done(struct asked *asked)
 	fetcher_done(&asked->fetcher);
 }
 
+/* Does the source have only one kind of backup. */
+static bool
+has_one_kind(const struct cli *cli, const char *name, const struct backup_rows *rows)
+{
+	const struct config *config = cli->wire.config;
+	const struct config_source *from = config != NULL ? config_find_source(config, name) : NULL;
+	const char *type = from != NULL ? from->type
+	    : rows->rows.count > 0      ? rows->rows.items[0].source_type
+					: NULL;
+	const struct source_ops *driver = type != NULL ? engine_driver(&cli->wire.engine, type)
+						       : NULL;
+
+	return driver != NULL && driver->kinds_count == 1;
+}
+
 /*
  * The word is a source (its newest backup) or a backup's id.  Where it goes tells which kind is
  * meant when nothing is said: a folder takes a base, a server takes a dump.
@@ -58,7 +73,8 @@ choose(struct cli *cli, struct asked *asked, struct err *err)
 		choice.source = word;
 	else if (choice.word == NULL)
 		choice.word = word;
-	if (choice.kind == NULL && choice.source != NULL && choice.word == NULL)
+	if (choice.kind == NULL && choice.source != NULL && choice.word == NULL &&
+	    !has_one_kind(cli, word, &rows))
 		choice.kind = to != NULL && !url_is(to) ? "base" : "dump";
 	if (cli_choose_backup(cli, &choice, &asked->row, err) < 0)
 		return -1;

@@ -204,7 +204,7 @@ test_what_is_shown_can_be_read_again(void **state)
 	assert_non_null(strstr(plain, "host: \"::1\""));
 	assert_non_null(strstr(plain, "# line 5\n"));
 	assert_null(strstr(plain, "# default\n"));
-	assert_non_null(strstr(effective, "port: 5432"));
+	assert_non_null(strstr(effective, "port: auto"));
 	assert_non_null(strstr(effective, "# default\n"));
 	for (int i = 0; i < 2; i++) {
 		again = open_text(i == 0 ? plain : effective, &problems);

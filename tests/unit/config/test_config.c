@@ -263,12 +263,14 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	    "sources:\n"
 	    "  postgresql: { type: postgres, host: postgresql, port: 5432, user: webscada, databases: [webscada],\n"
 	    "                password_file: /run/secrets/postgresql, sslmode: prefer, bin_dir: auto }\n"
-	    "  redis:      { type: redis, host: redis, port: 6379, password_file: /run/secrets/redis, tls: no }\n"
+	    "  redis:      { type: redis, host: redis, port: 6379, password_file: /run/secrets/redis }\n"
+	    "  influxdb:   { type: influx, host: influx, org: plant }\n"
 	    "jobs:\n"
 	    "  pg-daily: { source: postgresql, do: dump, at: \"02:00\",          keep: 30d }\n"
 	    "  pg-base:  { source: postgresql, do: base, at: \"01:00\",          keep: 7d }\n"
 	    "  pg-wal:   { source: postgresql, do: wal,  continuous: true,     keep: 7d }\n"
-	    "  redis-6h: { source: redis,      do: rdb,  cron: \"0 */6 * * *\",  keep: 7d, aof: yes }\n"
+	    "  redis-6h: { source: redis,      do: rdb,  cron: \"0 */6 * * *\",  keep: 7d }\n"
+	    "  influx-w: { source: influxdb,   do: stream, every: 7d, buckets: all }\n"
 	    "alerts: { ... }                    # ../design/operations.md\n"
 	    "web: { listen: 127.0.0.1:8480 }\n",
 	    &problems);
@@ -277,17 +279,20 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 
 	(void)state;
 	assert_int_equal(problems.warnings_count, 5);
-	assert_false(config_find_source(config, "redis")->is_supported);
-	assert_string_equal(config_find_source(config, "redis")->type, "redis");
+	assert_false(config_find_source(config, "influxdb")->is_supported);
+	assert_string_equal(config_find_source(config, "influxdb")->type, "influx");
+	assert_true(config_find_source(config, "redis")->is_supported);
+	assert_null(config_find_source(config, "redis")->user);
 	assert_true(config_find_job(config, "pg-daily")->is_supported);
 	assert_true(wal->is_supported);
 	assert_int_equal(wal->schedule, CONFIG_CONTINUOUS);
 	assert_int_equal(wal->keep.keep_us, 7 * DAY_US);
-	assert_false(rdb->is_supported);
+	assert_false(config_find_job(config, "influx-w")->is_supported);
+	assert_true(rdb->is_supported);
 	assert_string_equal(rdb->kind, "rdb");
 	assert_int_equal(rdb->schedule, CONFIG_CRON);
 	assert_string_equal(problems.items.items[4].text, "'web' is not used by this version");
-	assert_int_equal(problems.items.items[4].line, 15);
+	assert_int_equal(problems.items.items[4].line, 17);
 	config_free(config);
 	config_problems_done(&problems);
 }

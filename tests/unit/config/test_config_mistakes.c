@@ -103,10 +103,13 @@ test_what_is_missing(void **state)
 	assert_problems(HEAD "sources:\n  pg: {}\njobs:\n  j: {verify: {smoke: [{expect: 1}]}}\n",
 	    "5:3 source 'pg': 'type' is missing\n"
 	    "5:3 source 'pg': 'host' is missing\n"
-	    "5:3 source 'pg': 'user' is missing\n"
 	    "7:3 job 'j': 'source' is missing\n"
 	    "7:3 job 'j': 'do' is missing\n"
 	    "7:24 job 'j': verify: 'sql' is missing\n");
+	assert_problem(HEAD "sources: {pg: {type: postgres, host: h}}\n",
+	    "4:11 source 'pg': 'user' is missing");
+	assert_problem(HEAD "sources: {cache: {type: redis, host: h, databases: [a]}}\n",
+	    "4:41 source 'cache': 'databases' is for sources of type postgres [Leave it away.]");
 	assert_problem("site: x\nstore:\n", "2:1 store must be a mapping of keys, not nothing\n");
 	assert_problem("site:\n", "1:1 site must be one value, not nothing\n");
 	assert_problem("site: ''\n", "1:7 site: must not be empty\n");
@@ -162,7 +165,7 @@ test_values(void **state)
 	assert_problem(HEAD "sources: {pg: {type: postgrs, host: h, user: u}}\n",
 	    "type: 'postgrs' is not known here [Did you mean 'postgres'?]");
 	assert_problem(HEAD "sources: {pg: {type: mysql, host: h, user: u}}\n",
-	    "'mysql' is not known here [Write one of: postgres.]");
+	    "'mysql' is not known here [Write one of: postgres, redis.]");
 	assert_problem(HEAD "sources: {pg: {database: a, databases: b}}\n",
 	    "are the same, write one");
 	assert_problem(HEAD "sources: {pg: {bin_dir: [auto, bin]}}\n", "'bin' must be a path");

@@ -36,16 +36,16 @@ def check_json_schema():
     validator = jsonschema.Draft7Validator(schema)
     good = {"site": "north", "timezone": "UTC", "store": {"path": "/b", "warn": "80%"},
             "sources": {"pg": {"type": "postgres", "host": "h", "user": "u", "databases": ["a"]},
-                        "redis": {"type": "redis", "tls": True}},
+                        "influx": {"type": "influx", "org": "x"}},
             "jobs": {"a": {"source": "pg", "do": "dump", "at": "02:00", "keep": {"daily": 3},
                            "verify": {"level": 4, "smoke": ["x", {"sql": "y"}]}},
-                     "b": {"source": "redis", "do": "rdb", "aof": True}},
+                     "b": {"source": "influx", "do": "stream", "aof": True}},
             "alerts": {"x": 1}}
     validator.validate(good)
     validator.validate(yaml.safe_load(make("config-example", "config.yaml")))
     for path, value in ((("sit",), "x"), (("store", "path"), "b"), (("store", "wran"), "1%"),
                         (("sources", "pg", "prot"), 1), (("sources", "pg", "port"), 70000),
-                        (("sources", "a b"), {"type": "redis"}),
+                        (("sources", "a b"), {"type": "influx"}),
                         (("jobs", "a", "keep"), "30"), (("jobs", "a", "keep"), {"dayly": 1}),
                         (("jobs", "a", "verify", "level"), 9), (("jobs", "a", "foo"), 1)):
         bad = json.loads(json.dumps(good))
@@ -85,7 +85,7 @@ def check_completion():
     assert complete(script, "blackstart ver") == ["verify", "version"]
     assert complete(script, "blackstart config ch") == ["check"]
     assert complete(script, "blackstart --store /x backup url --ki") == ["--kind"]
-    assert complete(script, "blackstart backup --kind ") == ["dump", "base"]
+    assert complete(script, "blackstart backup --kind ") == ["dump", "base", "rdb"]
     assert complete(script, "blackstart backup --kind b") == ["base"]
     assert "--store" in complete(script, "blackstart --")
     assert complete(script, "blackstart --store sche") == ["schema"]

@@ -1,0 +1,227 @@
+/* What a server says of itself: INFO, its settings, users and modules. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "source/redis/redis_internal.h"
+
+static const char mask[] = "(masked)";
+
+int
+redis_info(struct redis_conn *conn, struct str *to, struct err *err)
+{
+	struct resp_value value;
+
+	if (redis_command(conn, (const char *const[]){ "INFO", NULL }, &value, err) < 0)
+		return -1;
+	if (value.text != NULL)
+		str_add_bytes(to, value.text, value.size);
+	resp_value_done(&value);
+
+	return 0;
+}
+
+char *
+redis_info_get(const struct str *info, const char *field)
+{
+	size_t size = strlen(field);
+
+	for (const char *line = str_text(info); line != NULL;) {
+		if (strncmp(line, field, size) == 0 && line[size] == ':')
+			return xstrndup(line + size + 1, strcspn(line + size + 1, "\r\n"));
+		line = strchr(line, '\n');
+		line = line != NULL ? line + 1 : NULL;
+	}
+
+	return NULL;
+}
+
+uint64_t
+redis_info_number(const struct str *info, const char *field)
+{
+	SCOPED(freep) char *text = redis_info_get(info, field);
+	struct err ignored = ERR_INIT;
+	uint64_t number;
+
+	if (text == NULL || parse_u64(text, 0, UINT64_MAX, &number, &ignored) < 0)
+		return 0;
+
+	return number;
+}
+
+char *
+redis_info_version(const struct str *info, const char **ret_family)
+{
+	char *version = redis_info_get(info, "valkey_version");
+
+	*ret_family = version != NULL ? "valkey" : "redis";
+	if (version == NULL)
+		version = redis_info_get(info, "redis_version");
+
+	return version != NULL ? version : xstrdup("");
+}
+
+char *
+redis_setting(struct redis_conn *conn, const char *name, struct err *err)
+{
+	struct resp_value value;
+	char *text;
+
+	if (redis_command(conn, (const char *const[]){ "CONFIG", "GET", name, NULL }, &value, err) <
+	    0)
+		return NULL;
+	text = xstrdup(value.count == 2 && value.items[1].text != NULL ? value.items[1].text : "");
+	resp_value_done(&value);
+
+	return text;
+}
+
+/* ---- the side file ---------------------------------------------------------------------------------- */
+
+/* Text that JSON can hold: what is not UTF-8 is shown as '?'. */
+static json_t *
+text_json(const char *text)
+{
+	json_t *json = json_string(text);
+	char *copy;
+
+	if (json != NULL)
+		return json;
+	copy = xstrdup(text);
+	for (char *at = copy; *at != '\0'; at++) {
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	}
+	json = json_string(copy);
+	free(copy);
+
+	return json;
+}
+
+static bool
+is_secret(const char *name)
+{
+	static const char *const secrets[] = { "requirepass", "masterauth", "tls-key-file-pass",
+		"tls-client-key-file-pass" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(secrets); i++) {
+		if (str_equals(name, secrets[i]))
+			return true;
+	}
+
+	return false;
+}
+
+static json_t *
+settings_json(const struct resp_value *value)
+{
+	json_t *settings = json_object();
+
+	for (size_t i = 0; i + 1 < value->count; i += 2) {
+		const char *name = value->items[i].text;
+		const char *text = value->items[i + 1].text;
+
+		if (name == NULL || text == NULL)
+			continue;
+		(void)json_object_set_new(settings, name,
+		    text_json(is_secret(name) && text[0] != '\0' ? mask : text));
+	}
+
+	return settings;
+}
+
+/* "user backup on #<hash> ~* +@all": no hash of a password, and no password. */
+static char *
+masked_user(const char *line)
+{
+	SCOPED(str_done) struct str text = STR_INIT;
+
+	while (*line != '\0') {
+		size_t size = strcspn(line, " ");
+
+		if ((line[0] == '#' || line[0] == '>') && size > 1)
+			str_addf(&text, "%c%s", line[0], mask);
+		else
+			str_add_bytes(&text, line, size);
+		line += size;
+		if (*line == ' ')
+			str_add_char(&text, *line++);
+	}
+
+	return xstrdup(str_text(&text));
+}
+
+static json_t *
+users_json(const struct resp_value *value)
+{
+	json_t *users = json_array();
+
+	for (size_t i = 0; i < value->count; i++) {
+		SCOPED(freep)
+		char *line = masked_user(value->items[i].text != NULL ? value->items[i].text : "");
+
+		(void)json_array_append_new(users, text_json(line));
+	}
+
+	return users;
+}
+
+static json_t *
+modules_json(const struct resp_value *value)
+{
+	json_t *modules = json_array();
+
+	for (size_t i = 0; i < value->count; i++) {
+		const struct resp_value *module = &value->items[i];
+		json_t *entry = json_object();
+
+		for (size_t at = 0; at + 1 < module->count; at += 2) {
+			const struct resp_value *item = &module->items[at + 1];
+
+			if (module->items[at].text == NULL)
+				continue;
+			if (item->type == RESP_NUMBER)
+				(void)json_object_set_new(entry, module->items[at].text,
+				    json_integer(item->number));
+			else if (item->text != NULL)
+				(void)json_object_set_new(entry, module->items[at].text,
+				    text_json(item->text));
+		}
+		(void)json_array_append_new(modules, entry);
+	}
+
+	return modules;
+}
+
+static void
+add_answer(struct redis_conn *conn, json_t *root, const char *name, const char *const *words,
+    json_t *(*convert)(const struct resp_value *value), struct err *ret_missing)
+{
+	struct resp_value value;
+
+	if (redis_command(conn, words, &value, ret_missing) < 0)
+		return;
+	(void)json_object_set_new(root, name, convert(&value));
+	resp_value_done(&value);
+}
+
+json_t *
+redis_surroundings(struct redis_conn *conn, const struct str *info, struct err *ret_missing)
+{
+	json_t *root = json_object();
+
+	*ret_missing = (struct err)ERR_INIT;
+	(void)json_object_set_new(root, "format", json_integer(1));
+	(void)json_object_set_new(root, "info", text_json(str_text(info)));
+	add_answer(conn, root, "settings", (const char *const[]){ "CONFIG", "GET", "*", NULL },
+	    settings_json, ret_missing);
+	add_answer(conn, root, "users", (const char *const[]){ "ACL", "LIST", NULL }, users_json,
+	    ret_missing);
+	add_answer(conn, root, "modules", (const char *const[]){ "MODULE", "LIST", NULL },
+	    modules_json, ret_missing);
+
+	return root;
+}

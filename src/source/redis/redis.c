@@ -1,0 +1,199 @@
+#include "source/redis/redis.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "repo/manifest.h"
+#include "source/redis/redis_internal.h"
+
+enum { DEFAULT_PORT = 6379 };
+
+static const struct backup_kind redis_kinds[] = {
+	{
+	    .name = "rdb",
+	    .layout = { .subfolder = "", .stem_prefix = "dump-", .has_time = true },
+	    .adopts = NULL,
+	    .is_window_base = false,
+	    .default_level = 1,
+	},
+};
+
+/*
+ * A Redis has no identity: its run id changes with every start, its replication id with every
+ * start or failover.  A check against them would refuse the backup after a reboot.
+ */
+static int
+redis_identify(struct source *source, struct source_identity *ret_identity, struct err *err)
+{
+	SCOPED(str_done) struct str info = STR_INIT;
+	const char *family;
+
+	SCOPED(redis_conn_freep) struct redis_conn *conn = redis_conn_open(redis_of(source), err);
+	if (conn == NULL || redis_info(conn, &info, err) < 0)
+		return -1;
+	ret_identity->version = redis_info_version(&info, &family);
+	ret_identity->identity = xstrdup("");
+
+	return 0;
+}
+
+static int
+redis_check_op(struct source *source, struct check_report *report, struct err *err)
+{
+	return redis_check(redis_of(source), report, err);
+}
+
+static char *
+redis_setup_op(struct source *source)
+{
+	return redis_setup_acl(redis_of(source));
+}
+
+static int
+known_kind(const char *kind, struct err *err)
+{
+	if (str_equals(kind, "rdb"))
+		return 0;
+	(void)err_set(err, ERR_UNSUPPORTED, "redis has no backups of kind '%.40s'",
+	    kind != NULL ? kind : "");
+
+	return err_hint(err, "The kind is 'rdb'.");
+}
+
+static int
+redis_backup_op(struct source *source, const struct backup_request *request, struct intake *intake,
+    struct manifest *draft, struct err *err)
+{
+	if (known_kind(request->kind, err) < 0)
+		return -1;
+
+	return redis_backup(redis_of(source), request, intake, draft, err);
+}
+
+static int
+redis_verify_op(struct source *source, const struct backup_view *view,
+    const struct verify_request *request, struct verify_report *report, struct err *err)
+{
+	if (known_kind(view->manifest->kind, err) < 0)
+		return -1;
+
+	return redis_verify(redis_of(source), view, request, report, err);
+}
+
+/* The driver says of no kind that it adopts: nobody comes here. */
+static int
+redis_adopt_op(struct source *source, const char *kind, const char *path, struct manifest *draft,
+    struct err *err)
+{
+	(void)source;
+	(void)kind;
+	(void)draft;
+
+	return err_set(err, ERR_UNSUPPORTED, "'%s' cannot become a backup of ours", path);
+}
+
+static int
+redis_plan_op(struct source *source, const struct backup_view *view,
+    const struct restore_request *request, struct restore_plan *plan, struct err *err)
+{
+	return redis_plan(redis_of(source), view, request, plan, err);
+}
+
+static int
+redis_restore_op(struct source *source, const struct backup_view *view,
+    const struct restore_request *request, struct restore_report *report, struct err *err)
+{
+	return redis_restore(redis_of(source), view, request, report, err);
+}
+
+static int
+redis_promote_op(struct source *source, const struct promote_request *request,
+    struct restore_report *report, struct err *err)
+{
+	(void)source;
+	(void)request;
+	(void)report;
+	(void)err_set(err, ERR_UNSUPPORTED, "a restored Redis is not promoted");
+
+	return err_hint(err, "Start the server on the folder that the restore has filled.");
+}
+
+static void
+redis_free(struct source *source)
+{
+	struct redis *redis = redis_of(source);
+
+	if (redis == NULL)
+		return;
+	free(redis->label);
+	free(redis->host);
+	free(redis->user);
+	free(redis->sslrootcert);
+	free(redis->sslcert);
+	free(redis->sslkey);
+	free(redis->scratch_user);
+	free(redis);
+}
+
+const struct source_ops redis_source_ops = {
+	.type = "redis",
+	.kinds = redis_kinds,
+	.kinds_count = ARRAY_SIZE(redis_kinds),
+	.identify = redis_identify,
+	.check = redis_check_op,
+	.setup_sql = redis_setup_op,
+	.backup = redis_backup_op,
+	.verify = redis_verify_op,
+	.adopt = redis_adopt_op,
+	.plan = redis_plan_op,
+	.restore = redis_restore_op,
+	.promote = redis_promote_op,
+	.sweep_scratch = redis_trial_sweep,
+	.free = redis_free,
+};
+
+/* PostgreSQL's words.  Redis cannot negotiate, so what only prefers encryption goes without. */
+static enum channel_security
+security_of(const char *sslmode)
+{
+	if (str_equals(sslmode, "require"))
+		return CHANNEL_TLS;
+	if (str_equals(sslmode, "verify-ca"))
+		return CHANNEL_TLS_SIGNED;
+	if (str_equals(sslmode, "verify-full"))
+		return CHANNEL_TLS_NAMED;
+
+	return CHANNEL_PLAIN;
+}
+
+struct source *
+redis_open(const struct redis_options *options, struct err *err)
+{
+	struct redis *redis;
+
+	assert(options->label != NULL);
+	if (options->sslkey != NULL && options->sslcert == NULL) {
+		(void)err_set(err, ERR_CONFIG, "redis '%s': there is a key, but no certificate",
+		    options->label);
+		return NULL;
+	}
+	redis = xcalloc(1, sizeof(*redis));
+	redis->label = xstrdup(options->label);
+	redis->base.ops = &redis_source_ops;
+	redis->base.label = redis->label;
+	redis->host = xstrdup(options->host);
+	redis->port = options->port != 0 ? options->port : DEFAULT_PORT;
+	redis->user = xstrdup(options->user);
+	redis->password = options->password;
+	redis->security = security_of(options->sslmode);
+	redis->sslrootcert = xstrdup(options->sslrootcert);
+	redis->sslcert = xstrdup(options->sslcert);
+	redis->sslkey = xstrdup(options->sslkey);
+	redis->scratch_user = xstrdup(options->scratch_user != NULL ? options->scratch_user
+								    : "redis");
+
+	return &redis->base;
+}

@@ -1,0 +1,139 @@
+/* What the files of the Redis driver share: the driver object and conversations with a server. */
+#ifndef SOURCE_REDIS_REDIS_INTERNAL_H
+#define SOURCE_REDIS_REDIS_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "base/scope.h"
+#include "base/str.h"
+#include "net/channel.h"
+#include "source/redis/resp.h"
+#include "source/source.h"
+
+struct err;
+struct json_t;
+struct manifest;
+struct rdb_summary;
+struct secret;
+
+struct redis {
+	struct source base;
+	char *label;
+	char *host;
+	unsigned port;
+	char *user;
+	const struct secret *password; /* a loan */
+	enum channel_security security;
+	char *sslrootcert;
+	char *sslcert;
+	char *sslkey;
+	char *scratch_user;
+};
+
+static inline struct redis *
+redis_of(struct source *source)
+{
+	return (struct redis *)source;
+}
+
+enum { REDIS_ANSWER_MS = 30 * 1000 };
+
+/* ---- conn.c: a conversation ------------------------------------------------------------------- */
+
+struct redis_conn;
+
+/* Connect and log in.  ERR_AUTH when the password or the user is refused. */
+struct redis_conn *redis_conn_open(const struct redis *redis, struct err *err) MUST_CHECK;
+void redis_conn_free(struct redis_conn *conn); /* NULL is ok */
+SCOPED_FREE(struct redis_conn, redis_conn_free)
+
+/*
+ * Say a command (words end with NULL) and hear the reply, which is yours.  An error reply is an
+ * error here, by its first word: ERR_AUTH for a missing right, ERR_BUSY for a server that loads
+ * or has lost its master, ERR_UNSUPPORTED for an unknown command, else ERR_PEER.
+ */
+int redis_command(struct redis_conn *conn, const char *const *words, struct resp_value *ret_value,
+    struct err *err) MUST_CHECK;
+
+/* Only that it is done. */
+int redis_execute(struct redis_conn *conn, const char *const *words, struct err *err) MUST_CHECK;
+
+/* Without hearing the reply. */
+int redis_say(struct redis_conn *conn, const char *const *words, struct err *err) MUST_CHECK;
+
+/* The next line that is not empty, without its end: of a master that keeps the link alive. */
+int redis_hear_line(struct redis_conn *conn, int timeout_ms, struct str *to, struct err *err)
+    MUST_CHECK;
+
+/* Bytes as they come: a loan until the next call; *ret_size 0 is the end. */
+int redis_hear(struct redis_conn *conn, int timeout_ms, const void **ret_data, size_t *ret_size,
+    struct err *err) MUST_CHECK;
+
+/* Fill err from the text of an error reply. */
+int redis_refused(const char *text, struct err *err);
+
+/* ---- info.c: what a server says of itself ------------------------------------------------------ */
+
+/* All of INFO. */
+int redis_info(struct redis_conn *conn, struct str *to, struct err *err) MUST_CHECK;
+
+/* The value of a field: yours, NULL when it is not there. */
+char *redis_info_get(const struct str *info, const char *field) MUST_CHECK;
+uint64_t redis_info_number(const struct str *info, const char *field); /* 0: not there */
+
+/* "7.0.15", with the name of the family in *ret_family ("redis", "valkey"); yours. */
+char *redis_info_version(const struct str *info, const char **ret_family) MUST_CHECK;
+
+/* CONFIG GET of one name; yours.  NULL with err set: not allowed; "" when there is no such. */
+char *redis_setting(struct redis_conn *conn, const char *name, struct err *err) MUST_CHECK;
+
+/*
+ * Settings, users, modules and server as JSON, with no secret in it.  What may not be asked is
+ * left out, and the last reason is in *ret_missing (ERR_NONE: all is there).
+ */
+struct json_t *redis_surroundings(struct redis_conn *conn, const struct str *info,
+    struct err *ret_missing) MUST_CHECK;
+
+/* ---- the verbs ---------------------------------------------------------------------------------- */
+
+int redis_backup(struct redis *redis, const struct backup_request *request, struct intake *intake,
+    struct manifest *draft, struct err *err) MUST_CHECK;
+int redis_verify(struct redis *redis, const struct backup_view *view,
+    const struct verify_request *request, struct verify_report *report, struct err *err) MUST_CHECK;
+int redis_check(struct redis *redis, struct check_report *report, struct err *err) MUST_CHECK;
+char *redis_setup_acl(const struct redis *redis) MUST_CHECK;
+int redis_plan(struct redis *redis, const struct backup_view *view,
+    const struct restore_request *request, struct restore_plan *plan, struct err *err) MUST_CHECK;
+int redis_restore(struct redis *redis, const struct backup_view *view,
+    const struct restore_request *request, struct restore_report *report, struct err *err)
+    MUST_CHECK;
+
+/* ---- content.c: what the manifest says ------------------------------------------------------------ */
+
+/* The counts of a file into the manifest's content. */
+void redis_content_add(struct json_t *content, const struct rdb_summary *summary);
+
+/* ERR_MISMATCH names the first count that differs. */
+int redis_content_compare(const struct json_t *content, const struct rdb_summary *summary,
+    struct err *err) MUST_CHECK;
+
+/* The RDB file among the manifest's files; NULL with err set: there is none. */
+const struct manifest_file *redis_content_file(const struct manifest *manifest, struct err *err);
+
+/* ---- trial.c: a server of our own ------------------------------------------------------------------ */
+
+/*
+ * Start a server in `work_dir`, which holds dump.rdb, and compare what it has loaded with the
+ * counts of the file: keys and expiring keys of each database (level 2), keys by type (level 3).
+ */
+int redis_trial(const struct redis *redis, const char *work_dir, const struct rdb_summary *summary,
+    const struct verify_request *request, struct verify_report *report, struct err *err) MUST_CHECK;
+
+/* Stop the servers that run in a scratch folder whose run is dead. */
+int redis_trial_sweep(const char *work_dir, struct err *err) MUST_CHECK;
+
+/* Processes of a Redis server that work in `folder`, at most one is named; 0: none. */
+int redis_server_in(const char *folder, unsigned *ret_pid, bool *ret_is_blind, struct err *err)
+    MUST_CHECK;
+
+#endif
