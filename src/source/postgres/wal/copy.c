@@ -91,6 +91,9 @@ acknowledge(struct copy *copy, struct err *err)
 		copy->durable_lsn = copy->written_lsn;
 		copy->is_told = false;
 	}
+	/* The server has ended the copy, perhaps with an error that must be read, not talked over. */
+	if (copy->is_over)
+		return 0;
 	if (copy->is_told && !copy->wants_reply &&
 	    clock_elapsed_us(copy->told) < copy->request->status_every_us)
 		return 0;
