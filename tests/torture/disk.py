@@ -22,6 +22,7 @@ class Disk:
         self.root = os.path.realpath(os.path.join(work, "disk"))
         self.shadow = os.path.join(work, "shadow")
         self.tools = tools
+        self.reads = "/wal/"  # what is in this path can fail to be read
         self.path = os.path.join(work, "control")
         os.makedirs(self.root, exist_ok=True)
         with open(self.path, "wb") as file:
@@ -40,7 +41,7 @@ class Disk:
 
     def env(self):
         """What a program needs to work on this disk; reading the log can fail, not the bases."""
-        return {"SHIM_READS": "/wal/", "LD_PRELOAD": os.path.join(self.tools, "torture_shim.so"), "SHIM_ROOT": self.root,
+        return {"SHIM_READS": self.reads, "LD_PRELOAD": os.path.join(self.tools, "torture_shim.so"), "SHIM_ROOT": self.root,
                 "SHIM_SHADOW": self.shadow, "SHIM_CONTROL": self.path}
 
     # --- orders -------------------------------------------------------------

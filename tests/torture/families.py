@@ -348,11 +348,14 @@ def dark_on_a_new_name(day):
 
 
 def resumed(day):
-    """The receiver comes back to its tail, and the server dies before it sent anything again."""
+    """The receiver comes back to its tail, and the server dies when it has sent some of it again."""
     go_on(day)
-    day.plant.wait_acks(20)
-    day.note("the receiver is killed and comes back to a silent server")
-    day.plant.wire.hold_when_streaming()
+    day.plant.server.admin("SELECT pg_switch_wal()")
+    day.plant.server.admin("SELECT pg_logical_emit_message(false, '', repeat('x', 500000))")
+    day.plant.wait_acks(day.chance.randint(10, 40))
+    day.note("the receiver is killed and comes back to a server that falls silent")
+    # One message of the stream has up to 128 KiB; what the tail holds begins behind 500 kB.
+    day.plant.wire.hold_when_streaming(day.chance.choice([0, 1000, 150000, 150000, 300000]) + 9)
     kill_receiver(day)
     day.plant.keep_alive()
     poll(lambda: day.plant.wire.is_held, "the receiver does not come back")

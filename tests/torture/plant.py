@@ -393,10 +393,13 @@ class Plant:
 
     # --- restore ------------------------------------------------------------
 
+    def next_data(self):
+        """Where the next restore goes."""
+        return os.path.join(self.work, f"r{len(self.restored) + 1}", "data")
+
     def restore(self, *target, is_shimmed=False):
         """Restore and start; the server, with what the command said as `said`."""
-        number = len(self.restored) + 1
-        data = os.path.join(self.work, f"r{number}", "data")
+        data = self.next_data()
         os.makedirs(os.path.dirname(data), mode=0o755)
         self.restored.append(data)
         said = self.machine.ok("restore", "postgresql", *target, "--to", data, "--start", "--port",

@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -127,9 +128,23 @@ class Day:
     def check_read_error(self, promised):
         """A restore that cannot read the log fails, or has all of it: never less and exit 0."""
         disk = self.plant.machine.disk
-        after, count = self.chance.randint(1, 40), self.chance.choice([1, 5, 1 << 40])
-        self.note(f"EIO on reading the log, number {after}, {count} times")
-        disk.fail("read", "EIO", after, count)
+        # Behind the segment of the base, so that the server would come up without it.
+        names = sorted(name for name in os.listdir(self.plant.machine.wal)
+                       if name[:24].isalnum() and name.endswith((".zst", ".partial")))
+        name = self.chance.choice(names[2:] or names[-1:])
+        count = self.chance.choice([1, 1 << 40, 1 << 40])
+        disk.reads = "/wal/" + name
+        self.note(f"EIO on reading {name}, {count} times")
+        # From the moment on at which the server is about to ask: the plan has read it all before.
+        ready = os.path.join(self.plant.next_data(), "recovery.signal")
+        is_over = threading.Event()
+
+        def wait_and_fail():
+            while not os.path.exists(ready) and not is_over.is_set():
+                time.sleep(0.0005)
+            disk.fail("read", "EIO", 1, count)
+        waiting = threading.Thread(target=wait_and_fail)
+        waiting.start()
         try:
             server = self.restore("--at", "latest", is_shimmed=True)
         except Broken as broken:
@@ -137,6 +152,9 @@ class Day:
             check(broken.name == "exit-restore", broken.name, str(broken))
             return
         finally:
+            is_over.set()
+            waiting.join()
+            self.result["read_errors"] = self.result.get("read_errors", 0) + disk.failed("read")
             disk.heal()
         try:
             check_rows(rows_of(server), promised, "restored from a log that could not be read")

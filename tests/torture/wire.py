@@ -26,7 +26,7 @@ class Wire:
         self.is_refusing = False
         self.is_held = False
         self.hold_after = None  # relay so many bytes from the server, then hold
-        self.hold_at_streaming = False
+        self.hold_at_streaming = None
         self.cut_half = False
         self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
@@ -54,10 +54,10 @@ class Wire:
             self.hold_after = after if after > 0 else None
             self.is_held = after == 0
 
-    def hold_when_streaming(self):
-        """Silence from the moment on at which a server agrees to stream."""
+    def hold_when_streaming(self, after):
+        """Silence when a server agreed to stream and has sent so many bytes more."""
         with self.lock:
-            self.hold_at_streaming = True
+            self.hold_at_streaming = after
 
     def refuse(self):
         with self.lock:
@@ -69,8 +69,8 @@ class Wire:
         with self.lock:
             if self.is_held or self.hold_after is not None:
                 self.close_all()
-            self.is_held = self.is_refusing = self.cut_half = self.hold_at_streaming = False
-            self.hold_after = None
+            self.is_held = self.is_refusing = self.cut_half = False
+            self.hold_after = self.hold_at_streaming = None
 
     def stop(self):
         self.is_stopped = True
@@ -126,9 +126,8 @@ class Wire:
                 self.peers[source].sendall(data[:len(data) // 2])
                 self.close_all()
                 return
-            if is_from_server and self.hold_at_streaming and STREAMING in data:
-                data = data[:data.index(STREAMING) + len(STREAMING)]
-                self.is_held = True
+            if is_from_server and self.hold_at_streaming is not None and STREAMING in data:
+                self.hold_after, self.hold_at_streaming = self.hold_at_streaming, None
             self.peers[source].sendall(data)
             if is_from_server and self.hold_after is not None:
                 self.hold_after -= len(data)
