@@ -105,8 +105,10 @@ class Receiver:
 
     def end(self):
         """Ask it to end; what it and its children used."""
-        process, self.process = self.process, None
-        process.send_signal(self.how_to_end)
+        process = self.process
+        if self.is_alive():
+            os.kill(process.pid, self.how_to_end)
+        self.process = None
         deadline = time.monotonic() + 60
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if time.monotonic() > deadline:
