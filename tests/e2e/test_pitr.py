@@ -345,6 +345,8 @@ def test_a_missing_segment_in_the_middle_is_refused_before_anything_is_written(b
     site.insert(5)
     site.receiver.wait_all()
     site.receiver.stop()
+    # The index knows all of it before one goes, however late the settling came.
+    site.run("settle", "postgresql")
     lsn = done[3]["lsn"]
     found = site.server.value(f"SELECT pg_walfile_name('{lsn}'::pg_lsn - 1)")
     names = [name for name in os.listdir(site.wal) if name.startswith(found)]
