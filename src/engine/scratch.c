@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -24,6 +25,7 @@ enum {
 	SCRATCH_ROOT_MAX_NAMES = 1000 * 1000,
 	MAKE_ATTEMPTS = 10,
 	MAKE_PAUSE_MS = 10,
+	EMPTY_MIN_AGE_S = 60,
 };
 
 /*
@@ -137,6 +139,13 @@ clean(struct engine *engine, const char *path, struct err *err)
 	return empty_and_remove(path, err);
 }
 
+/* Old enough that its maker cannot be about to take the lock. */
+static bool
+is_old(const struct stat *status)
+{
+	return clock_wall().us / 1000000 - status->st_mtim.tv_sec > EMPTY_MIN_AGE_S;
+}
+
 /*
  * Ours, when the lock's file is there and belongs to us, and left behind, when nobody holds it.
  * Without one it can only be empty, by a kill before the lock or before the last step of removing.
@@ -150,13 +159,13 @@ sweep_one(struct engine *engine, const char *path, const char *run_id, struct er
 
 	if (lstat(lock, &status) < 0) {
 		if (errno == ENOENT && backup_id_is(run_id) && lstat(path, &status) == 0 &&
-		    status.st_uid == geteuid() && rmdir(path) == 0)
+		    status.st_uid == geteuid() && is_old(&status) && rmdir(path) == 0)
 			log_info("removed '%s', empty, left behind by a run that died", path);
 		return 0;
 	}
 	if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || lockfile_is_held(lock))
 		return 0;
-	if (lockfile_take(lock, "a sweep", &lock_fd, err) < 0)
+	if (lockfile_take_left(lock, "a sweep", &lock_fd, err) < 0)
 		return err->kind == ERR_BUSY || err->sys == ENOENT ? 0 : -1;
 
 	return !is_still_there(lock_fd, lock) ? 0 : clean(engine, path, err);

@@ -42,11 +42,11 @@ read_holder(int fd, char *ret_text, size_t size)
 	ret_text[strcspn(ret_text, "\n")] = '\0';
 }
 
-int
-lockfile_take(const char *path, const char *what, int *ret_fd, struct err *err)
+static int
+take(const char *path, int flags, const char *what, int *ret_fd, struct err *err)
 {
 	char holder[HOLDER_MAX_BYTES];
-	SCOPED(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	SCOPED(closep) int fd = open(path, O_RDWR | O_CLOEXEC | flags, 0640);
 
 	if (fd < 0)
 		return err_sys(err, "cannot open lock file '%s'", path);
@@ -65,6 +65,18 @@ lockfile_take(const char *path, const char *what, int *ret_fd, struct err *err)
 	*ret_fd = TAKE_FD(fd);
 
 	return 0;
+}
+
+int
+lockfile_take(const char *path, const char *what, int *ret_fd, struct err *err)
+{
+	return take(path, O_CREAT, what, ret_fd, err);
+}
+
+int
+lockfile_take_left(const char *path, const char *what, int *ret_fd, struct err *err)
+{
+	return take(path, O_NOFOLLOW, what, ret_fd, err);
 }
 
 bool

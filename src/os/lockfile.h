@@ -17,6 +17,9 @@ struct err;
  */
 int lockfile_take(const char *path, const char *what, int *ret_fd, struct err *err) MUST_CHECK;
 
+/* The same for a file that somebody left behind: never made here; ENOENT in err->sys without it. */
+int lockfile_take_left(const char *path, const char *what, int *ret_fd, struct err *err) MUST_CHECK;
+
 /* Does somebody hold the lock at `path` now.  A missing file is not held. */
 bool lockfile_is_held(const char *path);
 
