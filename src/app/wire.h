@@ -76,4 +76,8 @@ struct source *wire_source_for(struct wire *wire, const char *name, const char *
 struct source *wire_source_offline(struct wire *wire, const char *name, const char *type,
     struct err *err) MUST_CHECK;
 
+/* One of the two above: what a command that finds a source opens it with. */
+typedef struct source *wire_opener(struct wire *wire, const char *name, const char *type,
+    struct err *err);
+
 #endif

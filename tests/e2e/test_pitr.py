@@ -169,6 +169,19 @@ def test_the_status_answers_with_the_window(site):
     assert jobs["pg-wal"]["running"] is True and jobs["pg-wal"]["abnormal"] is None
 
 
+def test_what_only_looks_needs_no_password(site):
+    """The file with it may be gone with the machine; the store still knows what can be had."""
+    with open(site.config, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        with open(site.config, "w", encoding="utf-8") as file:
+            file.write(text.replace(site.password_file, os.path.join(site.root, "no-secret")))
+        assert "to any second from" in site.run("status").out
+        assert "to any second from" in site.run("window").out
+    finally:
+        site.write_config(site.server.port)
+
+
 def test_a_receiver_that_does_not_run_is_abnormal(site):
     site.receiver.stop()
     try:

@@ -85,7 +85,8 @@ refuse_unknown(const struct cli *cli, const char *name, struct err *err)
 
 /* A source that only the store knows: the one of this name, or the only one there is. */
 static int
-find_stored(struct cli *cli, const char *asked, struct source **ret_source, struct err *err)
+find_stored(struct cli *cli, const char *asked, wire_opener *open, struct source **ret_source,
+    struct err *err)
 {
 	const struct backup_filter filter = { .source = asked };
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
@@ -102,21 +103,25 @@ find_stored(struct cli *cli, const char *asked, struct source **ret_source, stru
 		(void)err_set(err, ERR_USAGE, "it is not said which source is meant");
 		return err_hint(err, "Name it: blackstart window %s", first->source);
 	}
-	*ret_source = wire_source_for(&cli->wire, first->source, first->source_type, err);
+	*ret_source = open(&cli->wire, first->source, first->source_type, err);
 
 	return *ret_source != NULL ? 0 : -1;
 }
 
 int
-cli_find_source(struct cli *cli, const char *name, struct source **ret_source, struct err *err)
+cli_find_source(struct cli *cli, const char *name, wire_opener *open, struct source **ret_source,
+    struct err *err)
 {
 	const struct config *config = cli->wire.config;
+	const struct config_source *from = NULL;
 
 	if (name == NULL && config != NULL && config->sources.count == 1)
 		name = config->sources.items[0].name;
-	if (name == NULL || config == NULL || config_find_source(config, name) == NULL)
-		return find_stored(cli, name, ret_source, err);
-	*ret_source = wire_source(&cli->wire, name, err);
+	if (name != NULL && config != NULL)
+		from = config_find_source(config, name);
+	if (from == NULL)
+		return find_stored(cli, name, open, ret_source, err);
+	*ret_source = open(&cli->wire, name, from->type, err);
 
 	return *ret_source != NULL ? 0 : -1;
 }

@@ -72,10 +72,11 @@ int cli_choose_backup(struct cli *cli, const struct backup_choice *choice,
 
 /*
  * The source of this name; with NULL the only one of the config, else the only one of the store.
- * One that only the store knows will do.  *ret_source is a loan.
+ * One that only the store knows will do.  `open` says whether its password is needed.
+ * *ret_source is a loan.
  */
 struct source;
-int cli_find_source(struct cli *cli, const char *name, struct source **ret_source, struct err *err)
-    MUST_CHECK;
+int cli_find_source(struct cli *cli, const char *name, wire_opener *open,
+    struct source **ret_source, struct err *err) MUST_CHECK;
 
 #endif

@@ -103,7 +103,7 @@ choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
 		(void)err_set(err, ERR_USAGE, "a dump cannot be brought to a point in time");
 		return err_hint(err, "Leave out --kind dump: a base backup is taken.");
 	}
-	if (cli_find_source(cli, word, &source, err) < 0)
+	if (cli_find_source(cli, word, wire_source_for, &source, err) < 0)
 		return -1;
 
 	return recovery_choose(&cli->wire.engine, source, &asked->target, &asked->row, err);

@@ -218,7 +218,10 @@ find_streams(struct cli *cli, struct expectations *expected, struct err *err)
 {
 	for (size_t i = 0; i < expected->rows.count; i++) {
 		struct overview_expectation *row = &expected->rows.items[i];
-		struct source *source = wire_source(&cli->wire, row->source, err);
+		const struct config_source *from = config_find_source(cli->wire.config,
+		    row->source);
+		struct source *source = wire_source_offline(&cli->wire, from->name, from->type,
+		    err);
 
 		if (source == NULL)
 			return -1;

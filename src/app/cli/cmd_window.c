@@ -206,7 +206,7 @@ cmd_window(struct cli *cli, struct err *err)
 	struct source *source = NULL;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
-	    cli_find_source(cli, args_word(cli->args, 0), &source, err) < 0 ||
+	    cli_find_source(cli, args_word(cli->args, 0), wire_source_offline, &source, err) < 0 ||
 	    recovery_window(&cli->wire.engine, source, &report, err) < 0)
 		return -1;
 	if (cli->is_json && window_json(source->label, &report, err) < 0)
