@@ -3,6 +3,7 @@ each kind to copy from, and blackstart itself.
 
 BLACKSTART          the program (default: build/blackstart)
 BLACKSTART_TEST_PG  the server's major, a name of tools/peers (default: pg15)
+BLACKSTART_TEST_REDIS  the Redis, likewise (default: redis70); see redis_server.py
 BLACKSTART_PG_BIN   or a folder of server programs
 BLACKSTART_ALL      1: also what only the run over all majors does otherwise
 share.py            how several pytest processes share one run
