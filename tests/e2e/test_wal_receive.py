@@ -427,8 +427,9 @@ def test_a_full_disk_and_one_that_is_gone(receive, small, work):
         os.unlink(ballast)
         receiver.wait_all()
         assert number(receiver.flushed()) > number(told)
-        # The disk goes away, and comes back.
+        # The disk goes away, which the next segment finds, and comes back.
         os.rename(os.path.join(mount, "s"), os.path.join(mount, "t"))
+        server.sql("SELECT pg_switch_wal()")
         write(server)
         receiver.wait_said("is gone|cannot open the folder")
         assert os.listdir(mount) == ["t"], "nothing is put where the store was"
