@@ -31,9 +31,8 @@ run_state_name(enum run_state state)
 	return state_names[state];
 }
 
-/* A state of a newer version is shown as lost: not running, and not good. */
-static enum run_state
-state_of(const char *name)
+enum run_state
+run_state_of(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(state_names); i++) {
 		if (str_equals(state_names[i], name))
@@ -91,7 +90,7 @@ read_run(struct sql_reader *reader, struct run_row *run)
 	run->source = sql_read_text(reader);
 	run->verb = sql_read_text(reader);
 	state = sql_read_text(reader);
-	run->state = state_of(state);
+	run->state = run_state_of(state);
 	run->started = sql_read_time(reader);
 	run->finished = sql_read_time(reader);
 	run->backup_id = sql_read_text(reader);
