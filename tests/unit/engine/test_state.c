@@ -202,32 +202,46 @@ test_the_newest_has_half_an_interval_to_begin(void **unused)
 /* ---- the days ------------------------------------------------------------------------------ */
 
 static void
+expect_same_days(struct fixture *fixture, struct state_keeper *keeper, struct wall_time now,
+    struct wall_time today)
+{
+	const struct overview_expectation expected = daily(NULL);
+	SCOPED(state_keeper_freep) struct state_keeper *fresh = state_keeper_new();
+	SCOPED(state_done) struct state kept;
+	SCOPED(state_done) struct state read;
+
+	make(fixture, keeper, &expected, 1, now, &kept);
+	make(fixture, fresh, &expected, 1, now, &read);
+	assert_memory_equal(kept.jobs.items[0].days, read.jobs.items[0].days,
+	    sizeof(kept.jobs.items[0].days));
+	assert_int_equal(kept.jobs.items[0].days[STATE_DAYS - 1].started.us, today.us);
+}
+
+/* Looked at twice a day, with a run in between, and now and then not for a week. */
+static void
 test_days_are_the_same_whether_kept_or_read(void **unused)
 {
 	struct fixture fixture;
 	SCOPED(state_keeper_freep) struct state_keeper *keeper = state_keeper_new();
-	const struct overview_expectation expected = daily(NULL);
 
 	(void)unused;
 	fixture_init(&fixture);
 	for (int day = 0; day < 40; day++) {
-		struct wall_time now = { .us = noon.us + day * DAY_US };
-		SCOPED(state_keeper_freep) struct state_keeper *fresh = state_keeper_new();
-		SCOPED(state_done) struct state kept;
-		SCOPED(state_done) struct state read;
+		struct wall_time first = { .us = noon.us + day * DAY_US };
+		struct wall_time second = { .us = first.us + 2 * HOUR_US };
+		struct wall_time look = { .us = first.us + HOUR_US };
+		struct wall_time today = { .us = day % 5 != 2 ? first.us : 0 };
 
-		if (day % 7 != 3)
-			add_run(&fixture, "backup", now, day % 5 == 2 ? RUN_FAILED : RUN_OK);
-		/* Now and then nobody looks for a while. */
-		if (day > 12 && day < 20)
-			continue;
-		now.us += HOUR_US;
-		make(&fixture, keeper, &expected, 1, now, &kept);
-		make(&fixture, fresh, &expected, 1, now, &read);
-		assert_memory_equal(kept.jobs.items[0].days, read.jobs.items[0].days,
-		    sizeof(kept.jobs.items[0].days));
-		assert_int_equal(kept.jobs.items[0].days[STATE_DAYS - 1].started.us,
-		    day % 7 != 3 && day % 5 != 2 ? now.us - HOUR_US : 0);
+		add_run(&fixture, "backup", first, day % 5 == 2 ? RUN_FAILED : RUN_OK);
+		if (day < 12 || day > 20)
+			expect_same_days(&fixture, keeper, look, today);
+		if (day % 3 == 0) {
+			add_run(&fixture, "backup", second, RUN_OK);
+			today = second;
+		}
+		look.us += 4 * HOUR_US;
+		if (day < 12 || day > 20)
+			expect_same_days(&fixture, keeper, look, today);
 	}
 	fixture_done(&fixture);
 }
