@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "app/cli/out.h"
+#include "app/cli/rows_json.h"
 #include "base/str.h"
 #include "engine/lane.h"
 #include "engine/state.h"
@@ -19,7 +20,7 @@ seconds(struct wall_time time)
 	return json_integer(time.us / US_PER_S);
 }
 
-json_t *
+static json_t *
 answer_json(const struct answer *answer)
 {
 	json_t *root = json_object();
@@ -44,8 +45,8 @@ answer_json(const struct answer *answer)
 	return root;
 }
 
-void
-job_history_json(const struct state_job *job, json_t *to)
+static void
+add_history(json_t *to, const struct state_job *job)
 {
 	char strip[STATE_STRIP_CELLS + 1];
 	json_t *due = json_array();
@@ -68,6 +69,37 @@ job_history_json(const struct state_job *job, json_t *to)
 	(void)json_object_set_new(to, "strip", json_string(strip));
 	(void)json_object_set_new(to, "due", due);
 	(void)json_object_set_new(to, "days", days);
+}
+
+static json_t *
+job_json(const struct overview_job *job, const struct state_job *history)
+{
+	json_t *root = json_object();
+
+	(void)json_object_set_new(root, "job", out_json_text(job->job));
+	(void)json_object_set_new(root, "source", out_json_text(job->source));
+	(void)json_object_set_new(root, "kind", out_json_text(job->kind));
+	(void)json_object_set_new(root, "running", json_boolean(job->is_running));
+	(void)json_object_set_new(root, "last_run",
+	    job->last.id != NULL ? run_row_json(&job->last) : json_null());
+	(void)json_object_set_new(root, "newest_backup",
+	    job->newest.id != NULL ? backup_row_json(&job->newest) : json_null());
+	(void)json_object_set_new(root, "backups_count", json_integer(job->backups_count));
+	(void)json_object_set_new(root, "stored_bytes",
+	    json_integer((json_int_t)job->stored_bytes));
+	(void)json_object_set_new(root, "proved_level",
+	    job->proved_level >= 0 ? json_integer(job->proved_level) : json_null());
+	(void)json_object_set_new(root, "proved_at", out_json_time(job->proved_at));
+	(void)json_object_set_new(root, "max_age_us", json_integer(job->max_age_us));
+	(void)json_object_set_new(root, "next_run", out_json_time(job->next_run));
+	(void)json_object_set_new(root, "continuous", json_boolean(job->is_continuous));
+	(void)json_object_set_new(root, "window_from", out_json_time(job->window_from));
+	(void)json_object_set_new(root, "window_to", out_json_time(job->window_to));
+	(void)json_object_set_new(root, "abnormal", out_json_text(job->abnormal));
+	(void)json_object_set_new(root, "next_command", out_json_text(job->next_command));
+	add_history(root, history);
+
+	return root;
 }
 
 /* ---- lanes -------------------------------------------------------------------------------------- */
@@ -140,7 +172,7 @@ stream_of(const struct overview *overview, const char *source)
 	return NULL;
 }
 
-json_t *
+static json_t *
 lanes_json(const struct state *state)
 {
 	json_t *lanes = json_array();
@@ -162,4 +194,30 @@ lanes_json(const struct state *state)
 	}
 
 	return lanes;
+}
+
+json_t *
+state_json(const struct state *state, const char *store, const char *site)
+{
+	const struct overview *overview = &state->overview;
+	json_t *root = json_object();
+	json_t *jobs = json_array();
+
+	for (size_t i = 0; i < overview->jobs.count; i++)
+		(void)json_array_append_new(jobs,
+		    job_json(&overview->jobs.items[i], &state->jobs.items[i]));
+	(void)json_object_set_new(root, "site", out_json_text(site));
+	(void)json_object_set_new(root, "answer", answer_json(&state->answer));
+	(void)json_object_set_new(root, "store", out_json_text(store));
+	(void)json_object_set_new(root, "used_bytes",
+	    json_integer((json_int_t)overview->space.used_bytes));
+	(void)json_object_set_new(root, "capacity_bytes",
+	    json_integer((json_int_t)overview->space.capacity_bytes));
+	(void)json_object_set_new(root, "jobs", jobs);
+	(void)json_object_set_new(root, "lanes", lanes_json(state));
+	(void)json_object_set_new(root, "unproven_count", json_integer(overview->unproven_count));
+	(void)json_object_set_new(root, "damaged_count", json_integer(overview->damaged_count));
+	(void)json_object_set_new(root, "abnormal_count", json_integer(overview->abnormal_count));
+
+	return root;
 }

@@ -4,19 +4,13 @@
 
 struct json_t;
 struct state;
-struct answer;
-struct state_job;
-
-/* {verdict, word, text, sources: [{source, verdict, from, to, text, why}]} */
-struct json_t *answer_json(const struct answer *answer);
 
 /*
- * {strip: one letter for each of the last 30 due runs, due: when each was, in seconds since 1970,
- * days: [[started_s, stored_bytes, took_s], ...] of the days that have one}
+ * `store` is where the backups are, `site` may be NULL.  A new object: answer, jobs and lanes.
+ * Of each job besides what the overview knows: strip, one letter for each of the last 30 due
+ * runs; due, when each of them was, in seconds since 1970; days, [started_s, stored_bytes,
+ * took_s] of the last good run of each day that has one.
  */
-void job_history_json(const struct state_job *job, struct json_t *to);
-
-/* Per source with its backups and the window of its stream: the recovery timeline's lanes. */
-struct json_t *lanes_json(const struct state *state);
+struct json_t *state_json(const struct state *state, const char *store, const char *site);
 
 #endif

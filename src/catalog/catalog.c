@@ -112,6 +112,16 @@ static const char *const migrations[] = {
 	"  name TEXT NOT NULL,"
 	"  PRIMARY KEY (source, branch, number, position)"
 	") WITHOUT ROWID;",
+
+	/* Who did what through the page. */
+	"CREATE TABLE audit ("
+	"  seq INTEGER PRIMARY KEY,"
+	"  at INTEGER NOT NULL,"
+	"  who TEXT NOT NULL,"
+	"  action TEXT NOT NULL,"
+	"  subject TEXT,"
+	"  detail TEXT"
+	");",
 };
 
 /* Make the file ourselves: SQLite would give it a mode by the umask, and its log copies that. */

@@ -138,6 +138,7 @@ struct run_filter {
 	const char *source;
 	const char *verb;
 	const enum run_state *state; /* NULL: any */
+	struct wall_time before;     /* started before it; 0: any */
 	unsigned limit;              /* 0: all */
 };
 

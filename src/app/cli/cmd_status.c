@@ -1,11 +1,9 @@
 /* status: can we recover, and what needs a look. */
-#include <jansson.h>
 #include <stdio.h>
 
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
-#include "app/cli/rows_json.h"
 #include "app/expect.h"
 #include "app/state_json.h"
 #include "base/err.h"
@@ -175,63 +173,6 @@ print_state(const struct cli *cli, const struct state *state)
 	print_abnormal(overview);
 }
 
-static json_t *
-job_json(const struct overview_job *job, const struct state_job *history)
-{
-	json_t *root = json_object();
-
-	(void)json_object_set_new(root, "job", out_json_text(job->job));
-	(void)json_object_set_new(root, "source", out_json_text(job->source));
-	(void)json_object_set_new(root, "kind", out_json_text(job->kind));
-	(void)json_object_set_new(root, "running", json_boolean(job->is_running));
-	(void)json_object_set_new(root, "last_run",
-	    job->last.id != NULL ? run_row_json(&job->last) : json_null());
-	(void)json_object_set_new(root, "newest_backup",
-	    job->newest.id != NULL ? backup_row_json(&job->newest) : json_null());
-	(void)json_object_set_new(root, "backups_count", json_integer(job->backups_count));
-	(void)json_object_set_new(root, "stored_bytes",
-	    json_integer((json_int_t)job->stored_bytes));
-	(void)json_object_set_new(root, "proved_level",
-	    job->proved_level >= 0 ? json_integer(job->proved_level) : json_null());
-	(void)json_object_set_new(root, "proved_at", out_json_time(job->proved_at));
-	(void)json_object_set_new(root, "max_age_us", json_integer(job->max_age_us));
-	(void)json_object_set_new(root, "next_run", out_json_time(job->next_run));
-	(void)json_object_set_new(root, "continuous", json_boolean(job->is_continuous));
-	(void)json_object_set_new(root, "window_from", out_json_time(job->window_from));
-	(void)json_object_set_new(root, "window_to", out_json_time(job->window_to));
-	(void)json_object_set_new(root, "abnormal", out_json_text(job->abnormal));
-	(void)json_object_set_new(root, "next_command", out_json_text(job->next_command));
-	job_history_json(history, root);
-
-	return root;
-}
-
-static int
-state_json(const struct cli *cli, const struct state *state, struct err *err)
-{
-	const struct overview *overview = &state->overview;
-	json_t *root = json_object();
-	json_t *jobs = json_array();
-
-	for (size_t i = 0; i < overview->jobs.count; i++)
-		(void)json_array_append_new(jobs,
-		    job_json(&overview->jobs.items[i], &state->jobs.items[i]));
-	(void)json_object_set_new(root, "answer", answer_json(&state->answer));
-	(void)json_object_set_new(root, "site",
-	    out_json_text(cli->wire.config != NULL ? cli->wire.config->site : NULL));
-	(void)json_object_set_new(root, "store", out_json_text(cli->wire.engine.store->location));
-	(void)json_object_set_new(root, "used_bytes",
-	    json_integer((json_int_t)overview->space.used_bytes));
-	(void)json_object_set_new(root, "capacity_bytes",
-	    json_integer((json_int_t)overview->space.capacity_bytes));
-	(void)json_object_set_new(root, "jobs", jobs);
-	(void)json_object_set_new(root, "unproven_count", json_integer(overview->unproven_count));
-	(void)json_object_set_new(root, "damaged_count", json_integer(overview->damaged_count));
-	(void)json_object_set_new(root, "abnormal_count", json_integer(overview->abnormal_count));
-
-	return out_json(root, "blackstart.status/1", err);
-}
-
 static int
 cmd_status(struct cli *cli, struct err *err)
 {
@@ -249,7 +190,10 @@ cmd_status(struct cli *cli, struct err *err)
 	request.expected_count = expected.rows.count;
 	if (state_make(keeper, &cli->wire.engine, &request, &state, err) < 0)
 		return -1;
-	if (cli->is_json && state_json(cli, &state, err) < 0)
+	if (cli->is_json &&
+	    out_json(state_json(&state, cli->wire.engine.store->location,
+			 cli->wire.config != NULL ? cli->wire.config->site : NULL),
+		"blackstart.status/1", err) < 0)
 		return -1;
 	if (!cli->is_json)
 		print_state(cli, &state);
