@@ -71,6 +71,15 @@ struct config_store {
 	char *group; /* NULL: nobody else */
 };
 
+struct config_web {
+	char *listen; /* "127.0.0.1:8480"; NULL: no page */
+	char *token_file;
+	char *tls_cert;
+	char *tls_key;
+	bool is_insecure;
+	struct config_list names;
+};
+
 struct config_source {
 	char *name;
 	struct config_place place;
@@ -214,6 +223,7 @@ struct config {
 	struct zone *zone; /* of timezone; NULL only if the file has errors */
 	char *state_dir;
 	struct config_store store;
+	struct config_web web;
 	VEC(struct config_source) sources;
 	VEC(struct config_job) jobs;
 	struct config_alerts alerts;

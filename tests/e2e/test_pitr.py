@@ -162,7 +162,7 @@ def test_the_window_is_told(site):
 
 def test_the_status_answers_with_the_window(site):
     result = site.run("status")
-    assert re.search(r"Can we recover\?  Yes: 'postgresql' to any second from ", result.out), result
+    assert re.search(r"Can we recover\?  Yes: 'postgresql' to any second since ", result.out), result
     jobs = {job["job"]: job for job in site.run("status", "--json").json["jobs"]}
     window = site.run("window", "--json").json["spans"][0]
     assert jobs["pg-wal"]["window_from"] == window["from"]
@@ -177,7 +177,7 @@ def test_what_only_looks_needs_no_password(site):
     try:
         with open(site.config, "w", encoding="utf-8") as file:
             file.write(text.replace(site.password_file, os.path.join(site.root, "no-secret")))
-        assert "to any second from" in site.run("status").out
+        assert "to any second since" in site.run("status").out
         assert "to any second from" in site.run("window").out
     finally:
         site.write_config(site.server.port)
