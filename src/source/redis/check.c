@@ -9,8 +9,8 @@
 
 enum { MAJOR_MIN = 5, REPL_TIMEOUT_MIN_S = 30 };
 
-static const char rule[] = "resetkeys -@all +ping +replconf +psync +info +config|get +acl|list "
-			   "+module|list";
+static const char rule[] = "resetkeys -@all +ping +replconf +psync +info +time +config|get "
+			   "+acl|list +module|list";
 
 /* A user of its own reads everything all the same: a copy of the data passes key patterns by. */
 char *

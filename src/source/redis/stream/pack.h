@@ -10,6 +10,7 @@
 struct archive;
 struct err;
 struct settle_report;
+struct sink;
 
 /*
  * Compress the tail of this name, which nobody writes to: durable and in the index, and only then
@@ -22,6 +23,10 @@ int pack_tail(struct archive *archive, const char *name, bool *ret_is_packed, st
 /* Read a piece of either form from begin to end; the reader is yours to end.  ERR_DATA. */
 int pack_read(struct archive *archive, const char *name, enum piece_form form,
     struct piece_reader *ret_reader, struct err *err) MUST_CHECK;
+
+/* Push the plain bytes of a piece into `to`, which is not finished. */
+int pack_expand(struct archive *archive, const char *name, enum piece_form form, struct sink *to,
+    struct err *err) MUST_CHECK;
 
 /* Of a tail that may be growing or cut short: as far as it goes. */
 int pack_read_open(struct archive *archive, const char *name, struct piece_reader *ret_reader,

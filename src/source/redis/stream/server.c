@@ -13,38 +13,79 @@ enum { CLOCK_PROBES = 5, BACKLOG_WARN_PERCENT = 50 };
 #define LOOK_EVERY_US (60 * US_PER_S)
 #define CLOCK_WARN_US (2 * US_PER_S)
 
-bool
-following_can_go_on(const struct following *following, const struct str *info, char **ret_reason)
+/* The two histories that a server knows: its own, and up to a point the one it comes from. */
+struct histories {
+	bool is_first; /* ours is its own */
+	bool is_second;
+	uint64_t second_until; /* the first offset that is its own alone */
+	uint64_t backlog_first;
+	uint64_t backlog_bytes;
+	bool has_backlog;
+};
+
+static struct histories
+read_histories(const struct branch *branch, const struct str *info)
 {
-	const struct branch *branch = branches_find(&following->branches, following->branch);
 	SCOPED(freep) char *id = redis_info_get(info, "master_replid");
 	SCOPED(freep) char *second = redis_info_get(info, "master_replid2");
-	uint64_t next = following->offset + 1;
-	uint64_t first = redis_info_number(info, "repl_backlog_first_byte_offset");
-	uint64_t length = redis_info_number(info, "repl_backlog_histlen");
-	uint64_t second_until = redis_info_number(info, "second_repl_offset");
-	bool is_first = branch != NULL && str_equals(branch->replid, id);
-	bool is_second = branch != NULL && str_equals(branch->replid, second);
 
-	if (!is_first && !is_second)
-		*ret_reason = xasprintf(
+	return (struct histories){
+		.is_first = str_equals(branch->replid, id),
+		.is_second = str_equals(branch->replid, second),
+		.second_until = redis_info_number(info, "second_repl_offset"),
+		.backlog_first = redis_info_number(info, "repl_backlog_first_byte_offset"),
+		.backlog_bytes = redis_info_number(info, "repl_backlog_histlen"),
+		.has_backlog = redis_info_number(info, "repl_backlog_active") != 0,
+	};
+}
+
+/* NULL: it is there; or why not, yours. */
+static char *
+why_not(const struct histories *at, uint64_t next)
+{
+	if (!at->has_backlog)
+		return xstrdup("the server has given up its backlog (repl-backlog-ttl)");
+	if (next < at->backlog_first)
+		return xasprintf("the server's backlog begins %" PRIu64
+				 " bytes later: raise repl-backlog-size",
+		    at->backlog_first - next);
+	if (next > at->backlog_first + at->backlog_bytes)
+		return xstrdup("the server has less of the stream than we");
+
+	return NULL;
+}
+
+bool
+following_can_go_on(const struct following *following, const struct str *info, uint64_t *ret_offset,
+    char **ret_reason)
+{
+	const struct branch *branch = branches_find(&following->branches, following->branch);
+	uint64_t offset = following->offset;
+	struct histories at;
+
+	if (branch == NULL) {
+		*ret_reason = xstrdup("nothing was received yet");
+		return false;
+	}
+	at = read_histories(branch, info);
+	if (!at.is_first && !at.is_second) {
+		*ret_reason = xstrdup(
 		    "the server's replication id is another: it was restarted, or is another server");
-	else if (!is_first && next > second_until)
-		*ret_reason = xasprintf("the server was promoted at offset %" PRIu64
-					", and we are ahead of it",
-		    second_until > 0 ? second_until - 1 : 0);
-	else if (redis_info_number(info, "repl_backlog_active") == 0)
-		*ret_reason = xstrdup("the server has given up its backlog (repl-backlog-ttl)");
-	else if (next < first)
-		*ret_reason = xasprintf("the server's backlog begins %" PRIu64
-					" bytes later: raise repl-backlog-size",
-		    first - next);
-	else if (next > first + length)
-		*ret_reason = xasprintf("the server has less of the stream than we");
-	else
-		return true;
+		return false;
+	}
+	if (!at.is_first && offset >= at.second_until) {
+		offset = at.second_until > 0 ? at.second_until - 1 : 0;
+		if (offset < branch->from) {
+			*ret_reason = xasprintf("the server was promoted at offset %" PRIu64
+						", before all that we have",
+			    offset);
+			return false;
+		}
+	}
+	*ret_reason = why_not(&at, offset + 1);
+	*ret_offset = offset;
 
-	return false;
+	return *ret_reason == NULL;
 }
 
 /* The server's clock less ours, from the probe that took least time. */

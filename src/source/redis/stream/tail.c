@@ -145,6 +145,7 @@ start(struct tail *tail, int fd)
 	closep(&tail->fd);
 	tail->fd = fd;
 	tail->is_dirty = false;
+	tail->wants_end = false;
 	tail->began = clock_mono();
 	str_cut(&tail->buffer, 0);
 }
