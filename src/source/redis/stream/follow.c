@@ -103,7 +103,7 @@ static int
 add(struct following *following, const void *data, size_t size, struct err *err)
 {
 	const uint8_t *bytes = data;
-	struct wall_time now = clock_wall();
+	struct wall_time now = { clock_wall().us + following->tail.skew_us };
 
 	following->has_received = true;
 	following->heard_at = now;

@@ -6,10 +6,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/parse.h"
 #include "source/redis/stream/follow_internal.h"
 
-enum { CLOCK_PROBES = 5, BACKLOG_WARN_PERCENT = 50 };
+enum { BACKLOG_WARN_PERCENT = 50 };
 #define LOOK_EVERY_US (60 * US_PER_S)
 #define CLOCK_WARN_US (2 * US_PER_S)
 
@@ -88,59 +87,24 @@ following_can_go_on(const struct following *following, const struct str *info, u
 	return *ret_reason == NULL;
 }
 
-/* The server's clock less ours, from the probe that took least time. */
-static int
-measure_clock(struct redis_conn *conn, int64_t *ret_skew_us, struct err *err)
-{
-	int64_t best_us = INT64_MAX;
-
-	for (int i = 0; i < CLOCK_PROBES; i++) {
-		struct wall_time before = clock_wall();
-		struct resp_value value;
-		uint64_t seconds;
-		uint64_t micros;
-		int64_t took_us;
-		int result;
-
-		if (redis_command(conn, (const char *const[]){ "TIME", NULL }, &value, err) < 0)
-			return -1;
-		took_us = clock_wall().us - before.us;
-		result = value.count == 2 && value.items[0].text != NULL &&
-			value.items[1].text != NULL
-		    ? parse_u64(value.items[0].text, 0, INT32_MAX, &seconds, err)
-		    : err_set(err, ERR_DATA, "TIME: this is no time");
-		if (result == 0)
-			result = parse_u64(value.items[1].text, 0, US_PER_S, &micros, err);
-		resp_value_done(&value);
-		if (result < 0)
-			return -1;
-		if (took_us >= best_us)
-			continue;
-		best_us = took_us;
-		*ret_skew_us = (int64_t)seconds * US_PER_S + (int64_t)micros - before.us -
-		    took_us / 2;
-	}
-
-	return 0;
-}
-
+/* Times are the server's: those of the plant. */
 static void
-look_at_clock(struct redis_conn *conn)
+look_at_clock(struct following *following, struct redis_conn *conn)
 {
 	struct err why = ERR_INIT;
 	char text[CLOCK_TEXT_SIZE];
+	int64_t before_us = following->tail.skew_us;
 	int64_t skew_us = 0;
 
-	if (measure_clock(conn, &skew_us, &why) < 0) {
-		log_debug("the server's clock is not known: %s", why.msg);
+	if (redis_clock_skew(conn, &skew_us, &why) < 0) {
+		log_debug("the server's clock is taken to be ours: %s", why.msg);
 		return;
 	}
-	log_debug("the server's clock is %lld us ahead of ours", (long long)skew_us);
-	if (skew_us > CLOCK_WARN_US || skew_us < -CLOCK_WARN_US)
-		log_warning(
-		    "the server's clock is %s %s ours: the stream is kept by our clock, name times by it",
-		    clock_format_duration(skew_us > 0 ? skew_us : -skew_us, text),
-		    skew_us > 0 ? "ahead of" : "behind");
+	following->tail.skew_us = skew_us;
+	if (llabs(skew_us - before_us) <= CLOCK_WARN_US)
+		return;
+	log_warning("the server's clock is %s %s ours: times of the stream are the server's",
+	    clock_format_duration(llabs(skew_us), text), skew_us > 0 ? "ahead of" : "behind");
 }
 
 void
@@ -149,7 +113,7 @@ following_look_at_settings(struct following *following, struct redis_conn *conn)
 	struct err why = ERR_INIT;
 	SCOPED(freep) char *least = NULL;
 
-	look_at_clock(conn);
+	look_at_clock(following, conn);
 	least = redis_setting(conn, "min-replicas-to-write", &why);
 	if (least != NULL && least[0] != '\0' && !str_equals(least, "0"))
 		log_warning(
@@ -172,6 +136,7 @@ following_look_at_backlog(struct following *following)
 	struct redis_conn *conn = redis_conn_open(following->redis, &why);
 	if (conn == NULL || redis_info(conn, &info, &why) < 0)
 		return;
+	look_at_clock(following, conn);
 	size = redis_info_number(&info, "repl_backlog_size");
 	at = redis_info_number(&info, "master_repl_offset");
 	if (at <= following->offset ||
