@@ -106,8 +106,11 @@ class Receiver:
 
     def pieces(self, branch=1):
         """[(first offset, bytes)], in order."""
-        found = [name for name in self.names(f"{branch:08X}.*.aof.*")
-                 if name.endswith((".zst", ".partial"))]
+        found = self.names(f"{branch:08X}.*.aof.zst")
+        # Killed before the packed one took the tail's place: both are there.
+        found += [name for name in self.names(f"{branch:08X}.*.aof.partial")
+                  if name.replace(".partial", ".zst") not in found]
+        found.sort()
         return [(int(name.split(".")[1], 16), self.piece(name)) for name in found]
 
     def histories(self):

@@ -1,6 +1,6 @@
 """The continuous stream of a Redis: received, kept through every kind of end, and what it brings."""
+import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -519,21 +519,12 @@ def test_a_piece_that_is_gone_or_damaged_is_a_gap(new_redis, receive):
     assert packed[2] in result.err
     window = receiver.window(expect=3)
     span, = window["spans"]
-    assert int(packed[2].split(".")[1], 16) == offset_of(span["to_lsn"])
+    assert int(packed[2].split(".")[1], 16) == int(span["to_lsn"])
     assert any("damaged" in text for text in window["warnings"])
     os.remove(os.path.join(receiver.folder, packed[1]))
     receiver.bs.run("settle", "redis", "-c", receiver.path, expect=6)
     span, = receiver.window(expect=3)["spans"]
-    assert int(packed[1].split(".")[1], 16) == offset_of(span["to_lsn"])
-
-
-def offset_of(text):
-    return int(text) if "/" not in text else number_of(text)
-
-
-def number_of(lsn):
-    high, low = lsn.split("/")
-    return int(high, 16) << 32 | int(low, 16)
+    assert int(packed[1].split(".")[1], 16) == int(span["to_lsn"])
 
 
 def test_times_are_the_servers(bs, new_redis, receive, work):
@@ -567,3 +558,123 @@ def test_a_user_with_the_rights_that_check_prints_is_enough(bs, new_redis, recei
     receiver.wait_all()
     result = receiver.stop()
     assert "NOPERM" not in result.err
+
+
+# --- bases and retention ---------------------------------------------------------------------------
+
+
+def test_a_base_is_taken_beside_the_stream_when_one_is_due(new_redis, receive):
+    server = new_redis()
+    receiver = receive(server, more=", base_every: 10s")
+    writer = Writer(server)
+    receiver.wait_said("a new base is due")
+    receiver.wait_said("the new base is stored")
+    writer.stop()
+    receiver.wait_all()
+    receiver.stop()
+    first, second = receiver.bases()
+    assert second["job"] == first["job"] == "redis-stream"
+    place, offset = second["content"]["replication"].split()
+    assert place == receiver.histories()[0]["replication_id"]
+    ends = {end for end, _, _ in receiver.commands()}
+    assert int(offset) in ends and len(receiver.histories()) == 1
+    # One span, and of two bases the later one is what a late second is replayed from.
+    span, = receiver.window(expect=0)["spans"]
+    assert span["backup"] == first["id"] and span["current"]
+
+
+def test_a_base_of_another_job_counts(new_redis, receive):
+    server = new_redis()
+    receiver = receive(server)
+    write(server, "a")
+    receiver.bs.ok("run", "redis-6h", "-c", receiver.path)
+    write(server, "b")
+    receiver.wait_all()
+    receiver.bs.run("run", "redis-stream", "-c", receiver.path, expect=4)
+    receiver.bs.ok("run", "redis-stream", "--base", "-c", receiver.path)
+    assert [base["job"] for base in receiver.bases()] == ["redis-stream", "redis-6h",
+                                                          "redis-stream"]
+    assert len(receiver.window(expect=0)["spans"]) == 1
+    result = receiver.bs.run("run", "redis-6h", "--base", "-c", receiver.path, expect=2)
+    assert "--base" in result.err
+    receiver.stop()
+
+
+def test_retention_keeps_what_the_window_needs(bs, new_redis, receive, work):
+    """Two days on, with one day to keep: the newest base older than that, and what came since."""
+    server = new_redis()
+    receiver = receive(server, more=", piece_age: 1s")
+    for number in range(4):
+        write(server, f"a{number}")
+        receiver.wait_all()
+        poll(lambda: len(receiver.names("*.zst")) > number)
+        if number == 1:
+            bs.ok("run", "redis-stream", "--base", "-c", receiver.path)
+    receiver.stop()
+    with open(receiver.path, encoding="utf-8") as file:
+        text = file.read()
+    with open(receiver.path, "w", encoding="utf-8") as file:
+        file.write(text.replace("keep: 7d", "keep: 1d"))
+    library = os.path.join(work, "clock.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+                    os.path.join(os.path.dirname(__file__), "clock_shim.c")], check=True)
+    later = {"LD_PRELOAD": library, "CLOCK_SHIFT_S": str(2 * 86400)}
+    first, second = receiver.bases()
+    base_at = int(second["content"]["replication"].split()[1])
+    pieces = receiver.names("*.zst")
+    gone = [name for name in pieces
+            if int(bs_note(receiver, name)["to"]) <= base_at]
+    assert gone and len(gone) < len(pieces)
+    planned = bs.run("prune", "-c", receiver.path, expect=0, env=later).out
+    assert "would remove" in planned and receiver.names("*.zst") == pieces
+    bs.ok("prune", "--confirm", "-c", receiver.path, env=later)
+    assert [base["id"] for base in receiver.bases()] == [second["id"]]
+    assert receiver.names("*.zst") == [name for name in pieces if name not in gone]
+    span, = receiver.window(expect=0)["spans"]
+    assert span["backup"] == second["id"]
+    # Again: there is nothing more to remove.
+    bs.ok("prune", "--confirm", "-c", receiver.path, env=later)
+    assert receiver.names("*.zst") == [name for name in pieces if name not in gone]
+
+
+def bs_note(receiver, name):
+    """The note behind the frames of a piece."""
+    with open(os.path.join(receiver.folder, name), "rb") as file:
+        data = file.read()
+    at = data.rindex((0x184D2A50).to_bytes(4, "little"))
+    size = int.from_bytes(data[at + 4:at + 8], "little")
+    return json.loads(data[at + 12:at + 8 + size])
+
+
+def test_two_receivers_of_one_source_are_refused(bs, new_redis, receive):
+    server = new_redis()
+    receiver = receive(server)
+    result = bs.run("run", "redis-stream", "-c", receiver.path, expect=4)
+    assert "redis-stream" in result.err
+    receiver.stop()
+
+
+def test_settings_that_count_us_are_said(new_redis, receive):
+    server = new_redis("--min-replicas-to-write", "1")
+    receiver = receive(server)
+    receiver.wait_said("min-replicas-to-write")
+    receiver.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_falls_silent_is_left(new_redis, receive):
+    """Stopped, not dead: the connection stays, and nothing comes."""
+    server = new_redis()
+    receiver = receive(server)
+    write(server, "a")
+    receiver.wait_all()
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        receiver.wait_said("has said nothing for", seconds=90)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    receiver.wait_said("receiving the stream of redis", count=2, seconds=60)
+    write(server, "b")
+    receiver.wait_all()
+    receiver.stop()
+    assert len(receiver.bases()) == 1

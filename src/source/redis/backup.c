@@ -30,7 +30,7 @@ struct pull {
 	struct rdb_reader *reader;
 	struct sync_frame frame;
 	struct replication_answer answer; /* which place the file stands for */
-	int64_t skew_us;     /* the server's clock less ours */
+	int64_t skew_us;                  /* the server's clock less ours */
 	int64_t waited_us;                /* until its first byte */
 	int64_t took_us;                  /* from then to its last */
 };

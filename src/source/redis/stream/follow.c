@@ -20,7 +20,7 @@
 #define LOCK_NAME ".receiver.lock"
 
 enum {
-	SYNC_MS = 500, /* everything is durable as often: twice, since a sync takes its time */
+	SYNC_MS = 500,  /* everything is durable as often: twice, since a sync takes its time */
 	TICK_MS = 1000, /* and the link is kept alive */
 	/* A master says something at least each repl-ping-replica-period, 10 s. */
 	SILENCE_MS = 60 * 1000,
@@ -54,8 +54,8 @@ make_durable(struct following *following, struct err *err)
 		return following_roll(following, err);
 	/* The last full copy was not in vain: the stream behind it lives. */
 	following->has_copied = false;
-	log_debug("durable up to offset %" PRIu64 " of branch %" PRIu32,
-		    following->tail.synced, following->branch);
+	log_debug("durable up to offset %" PRIu64 " of branch %" PRIu32, following->tail.synced,
+	    following->branch);
 
 	return following_roll(following, err);
 }
@@ -67,6 +67,7 @@ tick(struct following *following, struct err *err)
 	if (acknowledge(following, err) < 0)
 		return -1;
 	following_look_at_backlog(following);
+	following->request->bases->tick(following->request->bases);
 
 	return 0;
 }
@@ -231,8 +232,7 @@ find_place(const struct following *following, const struct str *info,
 	if (!is_boundary)
 		*ret_reason = xasprintf("the server was promoted at offset %" PRIu64
 					", which is in the middle of what we have: %s",
-		    ret_place->offset,
-		    why.kind != ERR_NONE ? why.msg : "no command ends there");
+		    ret_place->offset, why.kind != ERR_NONE ? why.msg : "no command ends there");
 
 	return is_boundary;
 }
@@ -401,7 +401,8 @@ redis_follow(struct redis *redis, const struct follow_request *request, struct a
 	SCOPED(closep) int lock_fd = -1;
 	int result;
 
-	if (take_lock(archive, request->run_id, &lock_fd, err) < 0)
+	if (take_lock(archive, request->run_id, &lock_fd, err) < 0 ||
+	    pack_settle_tails(archive, err) < 0)
 		return -1;
 	tail_init(&following.tail, archive);
 	result = follow_for_ever(&following, err);

@@ -448,3 +448,32 @@ pack_settle(struct archive *archive, struct settle_report *report, struct err *e
 
 	return result;
 }
+
+static int
+settle_tails(struct archive *archive, const struct spots *folder, struct settle_report *report,
+    struct err *err)
+{
+	for (size_t i = 0; i < folder->places.count; i++) {
+		if (folder->places.items[i].form == PIECE_TAIL &&
+		    settle_one_tail(archive, folder, &folder->places.items[i], report, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+int
+pack_settle_tails(struct archive *archive, struct err *err)
+{
+	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
+	struct spots folder = { .base = { .visit = visit } };
+	int result = archive_scan(archive, &folder.base, err);
+
+	if (result == 0)
+		result = settle_tails(archive, &folder, &report, err);
+	vec_done(&folder.places);
+	for (size_t i = 0; i < report.warnings.count; i++)
+		log_warning("%s", report.warnings.items[i]);
+
+	return result;
+}

@@ -38,4 +38,10 @@ int pack_read_open(struct archive *archive, const char *name, struct piece_reade
  */
 int pack_settle(struct archive *archive, struct settle_report *report, struct err *err) MUST_CHECK;
 
+/*
+ * Only what a receiver that was killed has left: tails that other pieces follow.  One that is
+ * damaged is told in the log, and stays.
+ */
+int pack_settle_tails(struct archive *archive, struct err *err) MUST_CHECK;
+
 #endif

@@ -232,11 +232,11 @@ static int
 note_divergence(struct following *following, uint64_t fork, struct err *err)
 {
 	SCOPED(freep)
-	char *text = xasprintf(
-	    "a server was promoted that lagged: %" PRIu64
-	    " bytes of the stream behind offset %" PRIu64 " of branch %" PRIu32
-	    " are not on it; they stay the end of that branch ('--timeline %" PRIu32 "')",
-	    following->offset - fork, fork, following->branch, following->branch);
+	char *text =
+	    xasprintf("a server was promoted that lagged: %" PRIu64
+		      " bytes of the stream behind offset %" PRIu64 " of branch %" PRIu32
+		      " are not on it; they stay the end of that branch ('--timeline %" PRIu32 "')",
+		following->offset - fork, fork, following->branch, following->branch);
 	const struct archive_event event = {
 		.kind = "diverged",
 		.at = clock_wall(),
