@@ -678,3 +678,34 @@ def test_a_server_that_falls_silent_is_left(new_redis, receive):
     receiver.wait_all()
     receiver.stop()
     assert len(receiver.bases()) == 1
+
+
+def test_by_hand_as_the_documentation_says(new_redis, receive, work):
+    """The pieces are files that Redis' own programs read, and cut at a second."""
+    server = new_redis()
+    fill(server)
+    receiver = receive(server, more=", piece_age: 1s")
+    write(server, "early")
+    receiver.wait_all()
+    poll(lambda: receiver.names("*.zst"))
+    wanted = server.digest()
+    second = int(time.time())
+    poll(lambda: time.time() >= second + 1)
+    write(server, "late")
+    receiver.wait_all()
+    receiver.stop()
+    base, = receiver.bases()
+    rdb = next(f["name"] for f in base["files"] if f["name"].endswith(".rdb"))
+    again = RedisServer(os.path.join(work, "hand"), "--appendonly", "yes")
+    aof = os.path.join(again.data, "appendonly.aof")
+    subprocess.run(f"""cd {receiver.store}/redis && ( cat {rdb}
+                   for piece in stream/00000001.*.aof.zst; do zstd -dcq "$piece"; done
+                   cat stream/00000001.*.aof.partial ) > {aof}""", shell=True, check=True)
+    done = subprocess.run([redis_program("check-aof"), "--truncate-to-timestamp", str(second), aof],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    try:
+        assert again.start().digest() == wanted
+        assert again.cli("EXISTS", "early:0", "late:0") == "1"
+    finally:
+        again.kill()

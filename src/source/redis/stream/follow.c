@@ -22,8 +22,6 @@
 enum {
 	SYNC_MS = 500,  /* everything is durable as often: twice, since a sync takes its time */
 	TICK_MS = 1000, /* and the link is kept alive */
-	/* A master says something at least each repl-ping-replica-period, 10 s. */
-	SILENCE_MS = 60 * 1000,
 	PAUSE_STEP_MS = 500,
 };
 #define COPY_EVERY_US (10 * 60 * US_PER_S)
@@ -159,9 +157,9 @@ stream_on(struct following *following, struct err *err)
 			heard = clock_mono();
 		if (do_what_is_due(following, err) < 0)
 			return -1;
-		if (clock_elapsed_us(heard) > SILENCE_MS * US_PER_MS)
+		if (clock_elapsed_us(heard) > following->silence_us)
 			return err_set(err, ERR_TIMEOUT, "the server has said nothing for %d s",
-			    SILENCE_MS / 1000);
+			    (int)(following->silence_us / US_PER_S));
 		if (following->request->stop_position != 0 &&
 		    following->tail.synced >= following->request->stop_position)
 			return 0;

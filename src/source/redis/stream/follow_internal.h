@@ -35,6 +35,7 @@ struct following {
 	struct mono_time copied_at;
 	struct mono_time acked_at;
 	struct mono_time synced_at;
+	int64_t silence_us;         /* a server that says nothing for so long is dead */
 	struct mono_time looked_at; /* at the server's backlog */
 	bool was_backlog_warned;
 

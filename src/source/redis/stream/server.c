@@ -6,9 +6,11 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "source/redis/stream/follow_internal.h"
 
-enum { BACKLOG_WARN_PERCENT = 50 };
+enum { BACKLOG_WARN_PERCENT = 50, PINGS_MISSED_MAX = 6, SILENCE_MIN_S = 20 };
+#define SILENCE_US (60 * US_PER_S)
 #define LOOK_EVERY_US (60 * US_PER_S)
 #define CLOCK_WARN_US (2 * US_PER_S)
 
@@ -107,6 +109,21 @@ look_at_clock(struct following *following, struct redis_conn *conn)
 	    clock_format_duration(llabs(skew_us), text), skew_us > 0 ? "ahead of" : "behind");
 }
 
+/* A master says something each such period; a replica hands that on, and may have another. */
+static int64_t
+silence_us(struct redis_conn *conn)
+{
+	struct err why = ERR_INIT;
+	SCOPED(freep) char *period = redis_setting(conn, "repl-ping-replica-period", &why);
+	uint64_t seconds;
+
+	if (period == NULL || parse_u64(period, 1, INT32_MAX, &seconds, &why) < 0)
+		return SILENCE_US;
+	seconds *= PINGS_MISSED_MAX;
+
+	return seconds < SILENCE_MIN_S ? SILENCE_MIN_S * US_PER_S : (int64_t)seconds * US_PER_S;
+}
+
 void
 following_look_at_settings(struct following *following, struct redis_conn *conn)
 {
@@ -114,6 +131,7 @@ following_look_at_settings(struct following *following, struct redis_conn *conn)
 	SCOPED(freep) char *least = NULL;
 
 	look_at_clock(following, conn);
+	following->silence_us = silence_us(conn);
 	least = redis_setting(conn, "min-replicas-to-write", &why);
 	if (least != NULL && least[0] != '\0' && !str_equals(least, "0"))
 		log_warning(
