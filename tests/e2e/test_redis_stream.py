@@ -249,6 +249,10 @@ def test_a_server_that_starts_anew_begins_a_new_history(new_redis, receive):
     assert len(receiver.bases()) == 2
     keys = {words[1] for _, _, words in receiver.commands(1) if words[0] == b"SET"}
     assert keys == {b"first:%d" % i for i in range(100)}
+    window = receiver.window(expect=3)
+    assert [span["timeline"] for span in window["spans"]] == [1, 2] and len(window["gaps"]) == 1
+    assert window["gaps"][0]["after"] == window["spans"][0]["to"]
+    assert window["gaps"][0]["before"] == window["spans"][1]["from"]
 
 
 def pair(new_redis):
@@ -709,3 +713,26 @@ def test_by_hand_as_the_documentation_says(new_redis, receive, work):
         assert again.cli("EXISTS", "early:0", "late:0") == "1"
     finally:
         again.kill()
+
+
+def test_a_folder_that_is_taken_away_is_not_begun_anew(new_redis, receive, work):
+    """Another disk was mounted there, or none: nothing is written in vain, and it is said."""
+    server = new_redis()
+    receiver = receive(server)
+    write(server, "a")
+    receiver.wait_all()
+    aside = os.path.join(work, "aside")
+    os.rename(receiver.folder, aside)
+    os.mkdir(receiver.folder, 0o700)
+    write(server, "b")
+    receiver.wait_said("was taken away while it was written")
+    receiver.wait_said("is not in .* any more")
+    assert server.info("sync_full") == "1" and receiver.names() == []
+    os.rmdir(receiver.folder)
+    os.rename(aside, receiver.folder)
+    receiver.wait_said("receiving the stream of redis", count=2)
+    receiver.wait_all()
+    receiver.stop()
+    assert len(receiver.bases()) == 1 and receiver.events() == []
+    keys = {words[1] for _, _, words in receiver.commands() if words[0] == b"SET"}
+    assert len(keys) == 200
