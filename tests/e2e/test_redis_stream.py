@@ -567,8 +567,9 @@ def test_a_user_with_the_rights_that_check_prints_is_enough(bs, new_redis, recei
 # --- bases and retention ---------------------------------------------------------------------------
 
 
-def test_a_base_is_taken_beside_the_stream_when_one_is_due(new_redis, receive):
+def test_a_base_is_taken_beside_the_stream_when_one_is_due(new_redis, receive, work):
     server = new_redis()
+    server.cli("-n", "7", "SET", "other", "1")
     receiver = receive(server, more=", base_every: 10s")
     writer = Writer(server)
     receiver.wait_said("a new base is due")
@@ -582,9 +583,22 @@ def test_a_base_is_taken_beside_the_stream_when_one_is_due(new_redis, receive):
     assert place == receiver.histories()[0]["replication_id"]
     ends = {end for end, _, _ in receiver.commands()}
     assert int(offset) in ends and len(receiver.histories()) == 1
-    # One span, and of two bases the later one is what a late second is replayed from.
     span, = receiver.window(expect=0)["spans"]
     assert span["backup"] == first["id"] and span["current"]
+    # What comes behind its place, in the database that it says, is all that it lacks.
+    rdb = next(f["name"] for f in second["files"] if f["name"].endswith(".rdb"))
+    again = RedisServer(os.path.join(work, "again"), "--appendonly", "yes")
+    with open(os.path.join(again.data, "appendonly.aof"), "wb") as aof:
+        with open(os.path.join(receiver.store, "redis", rdb), "rb") as file:
+            aof.write(file.read())
+        aof.write(raw([b"SELECT", second["content"]["stream_db"].encode()]))
+        for end, _, words in receiver.commands():
+            if end > int(offset):
+                aof.write(raw(words))
+    try:
+        assert again.start().digest() == server.digest()
+    finally:
+        again.kill()
 
 
 def test_a_base_of_another_job_counts(new_redis, receive):
