@@ -1,4 +1,5 @@
 """The continuous stream of a Redis: received, kept through every kind of end, and what it brings."""
+import datetime
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 from program import Program
 from redis_server import PASSWORD, RedisServer, fill, redis_program
 from redis_stream import Link, Receiver, commands_of, poll
+from store import Store
 
 
 @pytest.fixture
@@ -653,6 +655,28 @@ def test_retention_keeps_what_the_window_needs(bs, new_redis, receive, work):
     # Again: there is nothing more to remove.
     bs.ok("prune", "--confirm", "-c", receiver.path, env=later)
     assert receiver.names("*.zst") == [name for name in pieces if name not in gone]
+
+
+def test_a_jobs_own_retention_knows_how_far_the_stream_reaches_back(bs, new_redis, receive):
+    """`keep: { last: 1 }` of the rdb job, and two days of the stream: both bases are needed."""
+    server = new_redis()
+    receiver = receive(server, start=False)
+    with open(receiver.path, encoding="utf-8") as file:
+        text = file.read()
+    with open(receiver.path, "w", encoding="utf-8") as file:
+        file.write(text.replace("keep: 7d", "keep: 2d", 1).replace("keep: 7d", "keep: { last: 1 }"))
+    for _ in range(2):
+        bs.ok("run", "redis-6h", "-c", receiver.path)
+        first = Store(receiver.store).backups("rdb")[0]
+        old = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=3)
+        first.rewrite(lambda manifest: manifest.update(
+            consistent_at=old.strftime("%Y-%m-%dT%H:%M:%S.000000Z")))
+        bs.ok("catalog", "rebuild", "-c", receiver.path)
+    assert len(receiver.bases()) == 2
+    bs.ok("run", "redis-6h", "-c", receiver.path)
+    # Of the two that are younger the last one is kept, by the job's own word.
+    assert [base["id"] for base in receiver.bases()][0] == first.id
+    assert len(receiver.bases()) == 2
 
 
 def bs_note(receiver, name):
