@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+import types
 
 import pytest
 
@@ -111,11 +112,18 @@ def raw(words):
 
 def test_the_stream_begins_although_the_first_ack_comes_too_early(new_redis, receive):
     """A server that has not buried its child yet drops it: one alone, and nothing ever comes."""
-    server = new_redis("--repl-diskless-sync", "yes", "--hz", "1", "--dynamic-hz", "no")
+    server = new_redis("--repl-diskless-sync", "yes", "--hz", "1", "--dynamic-hz", "no",
+                       "--repl-timeout", "2")
     receiver = receive(server)
+    began = time.monotonic()
     write(server, "early")
     receiver.wait_all()
+    # And later ones keep the link: without them it is cut after repl-timeout.
+    poll(lambda: time.monotonic() - began > 5)
+    write(server, "late")
+    receiver.wait_all()
     receiver.stop()
+    assert receiver.said().count("receiving the stream of redis") == 1
 
 
 def test_wait_does_not_count_us_and_failover_does_not_choose_us(new_redis, receive):
@@ -688,6 +696,30 @@ def bs_note(receiver, name):
     at = data.rindex((0x184D2A50).to_bytes(4, "little"))
     size = int.from_bytes(data[at + 4:at + 8], "little")
     return json.loads(data[at + 12:at + 8 + size])
+
+
+def test_a_copy_in_vain_is_not_asked_for_again_at_once(new_redis, receive, store):
+    """Each costs the server a fork: the next one comes ten minutes later, and that is said."""
+    server = new_redis()
+    server.cli("DEBUG", "POPULATE", "20000", "key", "1000")
+    road = Link(server.port)
+    road.limit = 300_000
+    receiver = receive(server, start=False)
+    receiver.point_at(types.SimpleNamespace(port=road.port))
+    receiver.start(wait=False)
+    receiver.wait_said("the last full copy was in vain: the next is asked for at")
+    assert server.info("total_forks") == "1"
+    assert store.manifests() == [] and receiver.names() == []
+    receiver.stop()
+    # A new run may: somebody has looked at it.
+    road.limit = None
+    receiver.start()
+    write(server, "a")
+    receiver.wait_all(server)
+    receiver.stop()
+    road.close()
+    assert len(receiver.bases()) == 1 and server.info("total_forks") == "2"
+    assert store.temporary() == []
 
 
 def test_two_receivers_of_one_source_are_refused(bs, new_redis, receive):
