@@ -249,6 +249,25 @@ a_missing_piece_is_a_gap(void **state)
 	expect_base(test, choose_at(test, 250), "second");
 }
 
+static void
+a_base_ahead_of_what_has_arrived_is_no_gap(void **state)
+{
+	struct test *test = *state;
+
+	add_base(test, "ahead", 1, 3014, 401);
+	look(test);
+	assert_int_equal(test->report.spans.count, 1);
+	expect_span(test, 0, "first", 100, 400, true);
+	assert_int_equal(test->report.gaps.count, 0);
+	/* It is there, and as far as one gets. */
+	expect_base(test, choose(test, TARGET_LATEST), "ahead");
+	/* A tail that begins there says that what lies between will not come. */
+	add_link(test, 1, 3014, 3014, 0, 0);
+	look(test);
+	assert_int_equal(test->report.spans.count, 2);
+	assert_int_equal(test->report.gaps.count, 1);
+}
+
 /* ---- other histories ------------------------------------------------------------------------------ */
 
 /* A failover at 2500: what branch 1 has behind it is a dead end. */
@@ -330,6 +349,8 @@ main(void)
 		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_place_is_an_offset, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_missing_piece_is_a_gap, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_base_ahead_of_what_has_arrived_is_no_gap, set_up,
+		    tear_down),
 		cmocka_unit_test_setup_teardown(a_failover_is_gone_along, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_base_on_a_dead_end_is_not_taken, set_up,
 		    tear_down),

@@ -397,43 +397,66 @@ add_command(struct tail *tail, const char *bytes, size_t size, size_t *ret_used,
 	return piece_reader_feed(&tail->reader, bytes, size, ret_used, &event, err);
 }
 
+/* Bytes on their way: those from `from` to `at` were read, and are not put yet. */
+struct adding {
+	const char *bytes;
+	size_t size;
+	size_t from;
+	size_t at;
+	struct wall_time now;
+	bool is_marked;
+};
+
+static int
+put_run(struct tail *tail, struct adding *adding, struct err *err)
+{
+	size_t from = adding->from;
+
+	adding->from = adding->at;
+
+	return put(tail, adding->bytes + from, adding->at - from, err);
+}
+
+/* Between two commands: empty lines are left out, and the time is told, once for all of it. */
+static int
+pass_between(struct tail *tail, struct adding *adding, struct err *err)
+{
+	size_t blanks = skip_blanks(adding->bytes + adding->at, adding->size - adding->at);
+	bool wants_mark = !adding->is_marked && tail_is_boundary(tail);
+
+	if (blanks == 0 && !wants_mark)
+		return 0;
+	if (put_run(tail, adding, err) < 0)
+		return -1;
+	adding->at += blanks;
+	adding->from = adding->at;
+	if (!wants_mark || adding->at == adding->size)
+		return 0;
+	adding->is_marked = true;
+
+	return mark(tail, adding->now, err);
+}
+
 /* Empty lines aside, what stands in the file is what was read: runs of it are added as a whole. */
 int
 tail_add(struct tail *tail, const void *data, size_t size, struct wall_time now, size_t *ret_used,
     struct err *err)
 {
-	const char *bytes = data;
-	bool is_marked = false;
-	size_t from = 0;
-	size_t at = 0;
+	struct adding adding = { .bytes = data, .size = size, .now = now };
 
-	while (at < size) {
-		size_t blanks = 0;
-		size_t used;
+	while (adding.at < size) {
+		size_t used = 0;
 
-		if (scan_is_between(&tail->reader.scan)) {
-			blanks = skip_blanks(bytes + at, size - at);
-			if (tail->wants_end && tail_is_boundary(tail) && at > 0)
-				break;
-		}
-		if (blanks > 0 || (!is_marked && tail_is_boundary(tail))) {
-			if (put(tail, bytes + from, at - from, err) < 0)
-				return -1;
-			at += blanks;
-			from = at;
-			if (at == size)
-				break;
-			if (!is_marked && tail_is_boundary(tail)) {
-				if (mark(tail, now, err) < 0)
-					return -1;
-				is_marked = true;
-			}
-		}
-		if (add_command(tail, bytes + at, size - at, &used, err) < 0)
+		if (tail->wants_end && tail_is_boundary(tail) && adding.at > 0)
+			break;
+		if (scan_is_between(&tail->reader.scan) && pass_between(tail, &adding, err) < 0)
 			return -1;
-		at += used;
+		if (adding.at < size &&
+		    add_command(tail, adding.bytes + adding.at, size - adding.at, &used, err) < 0)
+			return -1;
+		adding.at += used;
 	}
-	*ret_used = at;
+	*ret_used = adding.at;
 
-	return put(tail, bytes + from, at - from, err);
+	return put_run(tail, &adding, err);
 }

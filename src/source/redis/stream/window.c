@@ -133,6 +133,25 @@ end_main(struct making *making, const struct course *last)
 }
 
 /*
+ * A base beside the stream may stand where the stream has not arrived yet: that is no gap, the
+ * receiver goes on from before it.
+ */
+static bool
+is_ahead(const struct making *making, const struct course *course)
+{
+	if (course->at.branch != making->newest)
+		return false;
+	for (size_t i = 0; i < making->chain->links.count; i++) {
+		const struct link *link = &making->chain->links.items[i];
+
+		if (link->branch == making->newest && link->to >= course->at.offset)
+			return false;
+	}
+
+	return true;
+}
+
+/*
  * Bases that one comes to from an earlier one belong to its span.  Of a branch that is on no way to
  * the newest, only what ends on it: the rest is told there.
  */
@@ -146,7 +165,8 @@ add_spans(struct making *making, uint32_t branch, bool is_main)
 	for (size_t i = 0; i < courses.items.count; i++) {
 		const struct course *course = &courses.items.items[i];
 
-		if ((open != NULL && open->reach.to.branch == course->reach.to.branch &&
+		if (is_ahead(making, course) ||
+		    (open != NULL && open->reach.to.branch == course->reach.to.branch &&
 			open->reach.to.offset == course->reach.to.offset) ||
 		    (!is_main && course->reach.to.branch != branch))
 			continue;
