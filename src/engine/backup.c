@@ -340,6 +340,8 @@ backup_run(struct engine *engine, const struct backup_job *job, struct backup_ou
 		return -1;
 	}
 	report(&making, &outcome);
+	/* The catalog reads it again, from the store: of 100,000 tables it is not held twice. */
+	manifest_free(TAKE(making.draft));
 	/* The backup is safe; a catalog that cannot follow catches up from the store later. */
 	if (sync_catalog(engine, false, &synced, &sync_err) < 0)
 		log_warning("cannot update the catalog: %s, continuing", sync_err.msg);
