@@ -203,16 +203,20 @@ static int
 cmd_window(struct cli *cli, struct err *err)
 {
 	SCOPED(window_report_done) struct window_report report = { .pieces_count = 0 };
+	const char *word = args_word(cli->args, 0);
+	SCOPED(freep) char *identity = NULL;
 	struct source *source = NULL;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
-	    cli_find_source(cli, args_word(cli->args, 0), wire_source_offline, &source, err) < 0 ||
-	    recovery_window(&cli->wire.engine, source, &report, err) < 0)
+	    cli_find_source(cli, word, wire_source_offline, &source, &identity, err) < 0 ||
+	    recovery_window(&cli->wire.engine, source, identity, &report, err) < 0)
 		return -1;
-	if (cli->is_json && window_json(source->label, &report, err) < 0)
+	if (identity == NULL)
+		word = source->label;
+	if (cli->is_json && window_json(word, &report, err) < 0)
 		return -1;
 	if (!cli->is_json)
-		print_window(cli, source->label, &report);
+		print_window(cli, word, &report);
 
 	return report.spans.count == 0 || report.gaps.count > 0 ? EXIT_WARNINGS : EXIT_OK;
 }
