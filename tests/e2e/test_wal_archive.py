@@ -211,6 +211,15 @@ def damage_misnamed(wal, name):
     shutil.copyfile(os.path.join(wal.path, other), os.path.join(wal.path, name))
 
 
+def damage_swapped(wal, name):
+    """With the one behind it: each under the other's name."""
+    path = os.path.join(wal.path, name)
+    other = os.path.join(wal.path, wal.files()[wal.files().index(name) + 1])
+    os.rename(path, path + ".aside")
+    os.rename(other, path)
+    os.rename(path + ".aside", other)
+
+
 @pytest.mark.parametrize("damage, says", [
     (damage_flip, "is damaged at"),
     (damage_cut, "400000 of 1048576 bytes"),

@@ -94,7 +94,7 @@ static int
 work_open(struct cli *cli, struct work *work, enum wire_store_use use, const char *asking,
     char *tag, struct err *err)
 {
-	SCOPED(freep) char *identity = work->source->ops->asking(asking);
+	SCOPED(freep) char *identity = NULL;
 	struct stream_source chosen;
 
 	random_hex(tag, TAG_DIGITS);
