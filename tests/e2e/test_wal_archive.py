@@ -226,6 +226,7 @@ def damage_swapped(wal, name):
     (damage_zeros, "begins with zeros"),
     (damage_foreign, "of another system, 4711 and not"),
     (damage_misnamed, "another place in the log"),
+    (damage_swapped, "another place in the log"),
 ])
 def test_what_is_damaged_is_named_and_never_removed(log, wal, damage, says):
     wal.take(log)
@@ -239,7 +240,9 @@ def test_what_is_damaged_is_named_and_never_removed(log, wal, damage, says):
     assert again["checked"] == 0 and again["damaged"] == said["damaged"]
     # Put right, it is looked at again.
     wal.take(log, 1)
-    if damage in (damage_flip,):
+    if damage is damage_swapped:
+        wal.take(log, 2)
+    if damage is damage_flip:
         os.utime(os.path.join(wal.path, log.names[2]))
     assert wal.settle()["damaged"] == 0
     assert set(wal.states()) == {SOUND}
