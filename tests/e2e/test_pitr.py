@@ -10,7 +10,7 @@ import pytest
 
 import program
 from conftest import counter
-from postgres import ADMIN_PASSWORD, Server, ids
+from postgres import ADMIN_PASSWORD, Server, free_port, ids
 from program import Program
 from store import Store
 from receiver import Receiver, poll
@@ -78,8 +78,9 @@ jobs:
     def restore(self, *target, expect=0, verb=("restore",), to=None, start=True,
                 source="postgresql"):
         to = to or os.path.join(self.root, f"restored{next(counter)}")
-        result = self.run(*verb, source, *target, "--to", to, *(["--start"] if start else []),
-                          expect=expect)
+        # A port of our own: somebody else's tests may be about to take the first free one.
+        starting = ["--start", "--port", str(free_port())] if start else []
+        result = self.run(*verb, source, *target, "--to", to, *starting, expect=expect)
         if expect in (0, 3) and start and verb == ("restore",):
             self.restored.append(to)
         return result
