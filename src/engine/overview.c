@@ -191,7 +191,7 @@ look_at_stream(struct engine *engine, struct overview_job *job, struct source *s
 		return -1;
 	if (!engine_archive_exists(engine, source->ops, source->label))
 		return 0;
-	if (recovery_window(engine, source, NULL, &report, err) < 0)
+	if (recovery_window(engine, source, &report, err) < 0)
 		return -1;
 	job->stored_bytes = report.stored_bytes;
 	for (size_t i = 0; i < report.spans.count; i++) {

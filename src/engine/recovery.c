@@ -44,7 +44,7 @@ open_archive(struct engine *engine, const struct source *source, const char *ide
 }
 
 int
-recovery_window(struct engine *engine, struct source *source, const char *identity,
+recovery_window_of(struct engine *engine, struct source *source, const char *identity,
     struct window_report *report, struct err *err)
 {
 	SCOPED(bases_done) struct bases bases = { .manifests = { .count = 0 } };
@@ -63,7 +63,7 @@ recovery_window(struct engine *engine, struct source *source, const char *identi
 }
 
 int
-recovery_choose(struct engine *engine, struct source *source, const char *identity,
+recovery_choose_of(struct engine *engine, struct source *source, const char *identity,
     struct restore_target *target, struct backup_row *ret_row, struct err *err)
 {
 	SCOPED(bases_done) struct bases bases = { .manifests = { .count = 0 } };
@@ -84,4 +84,18 @@ recovery_choose(struct engine *engine, struct source *source, const char *identi
 	bases.rows.rows.items[index] = (struct backup_row){ .id = NULL };
 
 	return 0;
+}
+
+int
+recovery_window(struct engine *engine, struct source *source, struct window_report *report,
+    struct err *err)
+{
+	return recovery_window_of(engine, source, NULL, report, err);
+}
+
+int
+recovery_choose(struct engine *engine, struct source *source, struct restore_target *target,
+    struct backup_row *ret_row, struct err *err)
+{
+	return recovery_choose_of(engine, source, NULL, target, ret_row, err);
 }

@@ -107,7 +107,7 @@ choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
 	if (cli_find_source(cli, word, wire_source_for, &source, &identity, err) < 0)
 		return -1;
 
-	return recovery_choose(&cli->wire.engine, source, identity, &asked->target, &asked->row,
+	return recovery_choose_of(&cli->wire.engine, source, identity, &asked->target, &asked->row,
 	    err);
 }
 

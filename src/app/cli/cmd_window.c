@@ -209,7 +209,7 @@ cmd_window(struct cli *cli, struct err *err)
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
 	    cli_find_source(cli, word, wire_source_offline, &source, &identity, err) < 0 ||
-	    recovery_window(&cli->wire.engine, source, identity, &report, err) < 0)
+	    recovery_window_of(&cli->wire.engine, source, identity, &report, err) < 0)
 		return -1;
 	if (identity == NULL)
 		word = source->label;
