@@ -20,8 +20,10 @@ static int
 learn_identity(struct engine *engine, struct source *source, struct archive *archive,
     struct err *err)
 {
+	SCOPED(freep) char *aside = NULL;
+
 	if (archive->identity != NULL ||
-	    backup_adopt_identity(engine, source, &archive->identity, err) == 0)
+	    backup_adopt_identity(engine, source, &archive->identity, &aside, err) == 0)
 		return 0;
 	if (err->kind != ERR_NET && err->kind != ERR_TIMEOUT && err->kind != ERR_AUTH &&
 	    err->kind != ERR_PEER)

@@ -387,6 +387,7 @@ struct source_ops {
 	 * check records, fill the index.  May be run beside follow and beside itself.
 	 * push, fetch: one file for archive_command and restore_command.  fetch: any error is a
 	 * doubt, never an absence.
+	 * asking: the identity of the server that gave fetch this path, yours; NULL: not known.
 	 * feed: answer who asks at a socket, the next pieces made ready ahead; returns when idle.
 	 * window: what can be brought back, from the bases (manifests, any order) and the archive.
 	 * choose: the base that the target needs; *ret_index into `bases`.  The target is resolved in
@@ -403,6 +404,7 @@ struct source_ops {
 	    const struct push_request *request, struct err *err);
 	int (*fetch)(struct source *source, struct archive *archive, const char *name,
 	    const char *to_path, enum fetch_result *ret_result, struct err *err);
+	char *(*asking)(const char *to_path);
 	int (*feed)(struct source *source, struct archive *archive,
 	    const struct feed_request *request, struct err *err);
 	int (*window)(struct source *source, struct archive *archive,

@@ -317,6 +317,7 @@ static int
 cmd_source_adopt(struct cli *cli, struct err *err)
 {
 	SCOPED(freep) char *identity = NULL;
+	SCOPED(freep) char *aside = NULL;
 	const char *name = args_word(cli->args, 0);
 	const char *url = args_word(cli->args, 1);
 	struct source *source;
@@ -325,13 +326,17 @@ cmd_source_adopt(struct cli *cli, struct err *err)
 		return -1;
 	source = url != NULL ? wire_source_url(&cli->wire, cli->args, url, name, err)
 			     : wire_source(&cli->wire, name, err);
-	if (source == NULL || backup_adopt_identity(&cli->wire.engine, source, &identity, err) < 0)
+	if (source == NULL ||
+	    backup_adopt_identity(&cli->wire.engine, source, &identity, &aside, err) < 0)
 		return -1;
 	if (cli->is_json)
-		return out_json(json_pack("{s:s, s:s}", "source", source->label, "identity",
-				    identity),
+		return out_json(json_pack("{s:s, s:s, s:s?}", "source", source->label, "identity",
+				    identity, "set_aside", aside),
 		    "blackstart.source/1", err);
 	out_line("source '%s' may now be the system with identity %s", source->label, identity);
+	if (aside != NULL)
+		out_line("  the log of the system before is kept apart: 'blackstart window %s@%s'",
+		    source->label, aside);
 
 	return EXIT_OK;
 }

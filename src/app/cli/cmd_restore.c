@@ -93,6 +93,7 @@ static int
 choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
 {
 	const char *word = args_word(cli->args, 0);
+	SCOPED(freep) char *identity = NULL;
 	struct source *source = NULL;
 
 	if (args_text(cli->args, "backup") != NULL) {
@@ -103,10 +104,11 @@ choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
 		(void)err_set(err, ERR_USAGE, "a dump cannot be brought to a point in time");
 		return err_hint(err, "Leave out --kind dump: a base backup is taken.");
 	}
-	if (cli_find_source(cli, word, wire_source_for, &source, err) < 0)
+	if (cli_find_source(cli, word, wire_source_for, &source, &identity, err) < 0)
 		return -1;
 
-	return recovery_choose(&cli->wire.engine, source, &asked->target, &asked->row, err);
+	return recovery_choose_of(&cli->wire.engine, source, identity, &asked->target, &asked->row,
+	    err);
 }
 
 static int

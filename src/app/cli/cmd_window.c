@@ -96,11 +96,12 @@ print_branches(const struct window_report *report, bool counts_bytes)
 }
 
 static void
-print_window(const struct cli *cli, const struct source *source, const struct window_report *report)
+print_window(const struct cli *cli, const struct source *source, const char *label,
+    const struct window_report *report)
 {
 	char bytes[32];
 
-	print_spans(cli, source->label, report);
+	print_spans(cli, label, report);
 	print_gaps(cli, report);
 	print_branches(report, source->ops->stream->counts_bytes);
 	out_line("the log has %" PRIu64 " segments, %s stored%s", report->pieces_count,
@@ -186,7 +187,8 @@ branches_json(const struct window_report *report, bool counts_bytes)
 }
 
 static int
-window_json(const struct source *source, const struct window_report *report, struct err *err)
+window_json(const struct source *source, const char *label, const struct window_report *report,
+    struct err *err)
 {
 	bool counts_bytes = source->ops->stream->counts_bytes;
 	json_t *root = json_object();
@@ -194,7 +196,7 @@ window_json(const struct source *source, const struct window_report *report, str
 
 	for (size_t i = 0; i < report->warnings.count; i++)
 		(void)json_array_append_new(warnings, out_json_text(report->warnings.items[i]));
-	(void)json_object_set_new(root, "source", out_json_text(source->label));
+	(void)json_object_set_new(root, "source", out_json_text(label));
 	(void)json_object_set_new(root, "spans", spans_json(report, counts_bytes));
 	(void)json_object_set_new(root, "gaps", gaps_json(report, counts_bytes));
 	(void)json_object_set_new(root, "timelines", branches_json(report, counts_bytes));
@@ -212,16 +214,20 @@ static int
 cmd_window(struct cli *cli, struct err *err)
 {
 	SCOPED(window_report_done) struct window_report report = { .pieces_count = 0 };
+	const char *word = args_word(cli->args, 0);
+	SCOPED(freep) char *identity = NULL;
 	struct source *source = NULL;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
-	    cli_find_source(cli, args_word(cli->args, 0), wire_source_offline, &source, err) < 0 ||
-	    recovery_window(&cli->wire.engine, source, &report, err) < 0)
+	    cli_find_source(cli, word, wire_source_offline, &source, &identity, err) < 0 ||
+	    recovery_window_of(&cli->wire.engine, source, identity, &report, err) < 0)
 		return -1;
-	if (cli->is_json && window_json(source, &report, err) < 0)
+	if (identity == NULL)
+		word = source->label;
+	if (cli->is_json && window_json(source, word, &report, err) < 0)
 		return -1;
 	if (!cli->is_json)
-		print_window(cli, source, &report);
+		print_window(cli, source, word, &report);
 
 	return report.spans.count == 0 || report.gaps.count > 0 ? EXIT_WARNINGS : EXIT_OK;
 }

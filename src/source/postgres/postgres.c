@@ -1,6 +1,7 @@
 #include "source/postgres/postgres.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "source/postgres/wal/expire.h"
 #include "source/postgres/wal/feed.h"
 #include "source/postgres/wal/fetch.h"
+#include "source/postgres/wal/guard.h"
 #include "source/postgres/wal/push.h"
 #include "source/postgres/wal/receive.h"
 #include "source/postgres/wal/recovery.h"
@@ -229,6 +231,14 @@ postgres_fetch(struct source *source, struct archive *archive, const char *name,
 	return wal_fetch(archive, name, to_path, ret_result, err);
 }
 
+static char *
+postgres_asking(const char *to_path)
+{
+	uint64_t identifier = wal_server_identifier(to_path);
+
+	return identifier != 0 ? xasprintf("%" PRIu64, identifier) : NULL;
+}
+
 static int
 postgres_window(struct source *source, struct archive *archive, const struct manifest *const *bases,
     size_t bases_count, struct window_report *report, struct err *err)
@@ -310,6 +320,7 @@ const struct source_ops postgres_source_ops = {
 	.expire = postgres_expire,
 	.push = postgres_push,
 	.fetch = postgres_fetch,
+	.asking = postgres_asking,
 	.feed = postgres_feed,
 	.window = postgres_window,
 	.choose = postgres_choose,

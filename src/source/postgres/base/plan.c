@@ -201,7 +201,7 @@ pg_base_plan(struct postgres *pg, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err)
 {
 	SCOPED(base_content_done) struct base_content content = { .base = NULL };
-	SCOPED(base_target_done) struct base_target target = { .data_dir = NULL };
+	SCOPED(base_target_done) struct base_target target = { .port_fd = -1 };
 	struct err obstacle = ERR_INIT;
 
 	if (base_content_read(view->manifest, &content, err) < 0)

@@ -303,6 +303,7 @@ pg_base_restore(struct postgres *pg, const struct backup_view *view,
 		.view = view,
 		.request = request,
 		.report = report,
+		.target = { .port_fd = -1 },
 	};
 
 	if (refuse_obstacles(&restoring, err) < 0 ||

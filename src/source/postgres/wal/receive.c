@@ -124,7 +124,7 @@ check_identity(const struct receiver *receiver, struct err *err)
 	    receiver->archive->label, found, receiver->archive->path, known);
 
 	return err_hint(err,
-	    "If it was rebuilt on purpose, move that folder away and type 'blackstart source adopt %s'; otherwise check host and port.",
+	    "If it was rebuilt on purpose, type 'blackstart source adopt %s'; otherwise check host and port.",
 	    receiver->archive->label);
 }
 
