@@ -173,8 +173,7 @@ fill(const struct wal_tail *tail, int fd, struct err *err)
 	bool is_reserved = comes_whole(tail) &&
 	    fallocate(fd, 0, 0, (off_t)tail->options.segment_bytes) == 0;
 
-	for (uint64_t at = 0; !is_reserved && at < tail->options.segment_bytes;
-	     at += ZEROS_BYTES) {
+	for (uint64_t at = 0; !is_reserved && at < tail->options.segment_bytes; at += ZEROS_BYTES) {
 		if (write_at(tail, fd, at, zeros, ZEROS_BYTES, err) < 0)
 			return -1;
 	}
