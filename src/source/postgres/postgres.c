@@ -18,6 +18,7 @@
 #include "source/postgres/wal/receive.h"
 #include "source/postgres/wal/recovery.h"
 #include "source/postgres/wal/settle.h"
+#include "source/postgres/wal/survey.h"
 
 enum { DEFAULT_PORT = 5432 };
 
@@ -252,9 +253,11 @@ static int
 postgres_choose(struct source *source, struct archive *archive, const struct manifest *const *bases,
     size_t bases_count, struct restore_target *target, size_t *ret_index, struct err *err)
 {
-	(void)source;
+	struct postgres *pg = postgres_of(source);
 
-	return pg_wal_choose(archive, bases, bases_count, target, ret_index, err);
+	wal_survey_free(TAKE(pg->known));
+
+	return pg_wal_choose(archive, bases, bases_count, target, &pg->known, ret_index, err);
 }
 
 static int
@@ -298,6 +301,7 @@ postgres_free(struct source *source)
 	texts_free(pg->bin_dirs);
 	free(pg->scratch_user);
 	free(pg->dump_format);
+	wal_survey_free(pg->known);
 	free(pg);
 }
 

@@ -121,7 +121,7 @@ choose_recovery(struct restoring *restoring, struct err *err)
 	if (request->target.kind == TARGET_BACKUP)
 		return 0;
 	if (pg_wal_need(request->archive, restoring->view->manifest, &request->target,
-		&restoring->need, err) < 0)
+		restoring->pg->known, &restoring->need, err) < 0)
 		return -1;
 	options.is_before_gap = restoring->need.is_before_gap;
 	if (request->wants_start && !can_run(restoring, request->fetcher[0]))

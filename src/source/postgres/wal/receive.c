@@ -94,6 +94,7 @@ on_tick(void *context, uint64_t durable_lsn, uint64_t end_lsn, int *ret_wait_ms,
 	char lsn[LSN_TEXT_SIZE], behind[32];
 
 	(void)err;
+	receiver->tail.server_lsn = end_lsn;
 	wal_settler_tick(&receiver->settler);
 	wal_heartbeat_tick(&receiver->heartbeat, ret_wait_ms);
 	if (clock_elapsed_us(receiver->logged) >= POSITION_EVERY_US) {
