@@ -78,7 +78,7 @@ no_replication(struct err *err)
 		    "'blackstart check --sql' prints the ACL rule that lets a user read a copy of the data.");
 	if (err->kind == ERR_UNSUPPORTED)
 		return err_hint(err,
-		    "This server hides PSYNC, as some managed services do: use the service's own export.");
+		    "Take rename-command for PSYNC out of its configuration; a managed service that hides it has an export of its own.");
 
 	return -1;
 }

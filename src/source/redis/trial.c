@@ -40,7 +40,7 @@ struct trial {
 	struct verify_report *report;
 	struct process *process;
 	struct redis_conn *conn;
-	char *programs[2]; /* those that may load it, the better one first */
+	char *programs[2];   /* those that may load it, the better one first */
 	const char *program; /* the one at work */
 	char *socket_path;
 	char *log_path;
