@@ -71,6 +71,15 @@ struct config_store {
 	char *group; /* NULL: nobody else */
 };
 
+struct config_web {
+	char *listen; /* "127.0.0.1:8480"; NULL: no page */
+	char *token_file;
+	char *tls_cert;
+	char *tls_key;
+	bool is_insecure;
+	struct config_list names;
+};
+
 struct config_source {
 	char *name;
 	struct config_place place;
@@ -140,6 +149,7 @@ struct config_job {
 	char *slot;           /* of a wal job: replication slot */
 	char *standby_name;   /* its application_name */
 	int64_t heartbeat_us; /* 0: none */
+	int64_t piece_age_us; /* of a stream job */
 
 	struct config_keep keep;
 	char *folder;                    /* NULL: the kind's own subfolder */
@@ -150,6 +160,45 @@ struct config_job {
 	int64_t start_deadline_us;       /* 0: half the interval */
 	int64_t max_age_us;              /* 0: twice the interval */
 	struct config_verify verify;
+};
+
+/* What counts as wrong. */
+struct config_alert_rules {
+	unsigned storage_clear_percent;
+	unsigned suspicious_percent;
+	int64_t wal_max_age_us;
+	int64_t verify_max_age_us; /* 0: twice the time between two proofs */
+	int64_t drill_max_age_us;  /* 0: drills are not asked for */
+	struct config_list disable;
+};
+
+/* One way to reach somebody.  Secrets are names of files, see config_secret_path. */
+struct config_channel {
+	char *name;
+	struct config_place place;
+	bool is_broken;
+	char *type;     /* "email", "webhook", "alertmanager", "ntfy", "heartbeat" */
+	char *severity; /* "warning", "critical" */
+	char *host;     /* of email, down to password_file */
+	unsigned port;
+	char *security; /* "starttls", "tls", "none" */
+	char *from;
+	struct config_list to;
+	char *user;
+	char *password_file;
+	char *url; /* of the others; NULL: in url_file */
+	char *url_file;
+	char *token_file;
+	char *ca_file;
+	char *job; /* of a heartbeat; NULL: the watch itself */
+};
+
+struct config_alerts {
+	int64_t repeat_us; /* 0: no reminders */
+	char *digest;      /* "07:00"; NULL: none */
+	int64_t heartbeat_us;
+	struct config_alert_rules rules;
+	VEC(struct config_channel) channels;
 };
 
 /* One line of `config show`: sections and values in the order of the schema. */
@@ -175,8 +224,10 @@ struct config {
 	struct zone *zone; /* of timezone; NULL only if the file has errors */
 	char *state_dir;
 	struct config_store store;
+	struct config_web web;
 	VEC(struct config_source) sources;
 	VEC(struct config_job) jobs;
+	struct config_alerts alerts;
 	VEC(struct config_entry) entries;
 };
 
@@ -198,6 +249,9 @@ SCOPED_FREE(struct config, config_free)
 
 const struct config_source *config_find_source(const struct config *config, const char *name);
 const struct config_job *config_find_job(const struct config *config, const char *name);
+
+/* Does it keep a continuous stream (wal, stream), and make no backups by a calendar. */
+bool config_job_is_stream(const struct config_job *job);
 
 /* Where a job's key stands in the file ("keep"), or the job itself if the key is not there. */
 struct config_place config_job_place(const struct config *config, const struct config_job *job,

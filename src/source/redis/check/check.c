@@ -10,7 +10,7 @@
 enum { SAMPLE_MS = 1000 };
 
 static const char rule[] = "resetkeys -@all +ping +replconf +psync +info +config|get +acl|list "
-			   "+module|list +pubsub|numsub";
+			   "+module|list +pubsub|numsub +time";
 
 /* A user of its own reads everything all the same: a copy of the data passes key patterns by. */
 char *
