@@ -1,5 +1,6 @@
 """What the end-to-end tests of Redis share; each of their files imports what it uses."""
 import os
+import tempfile
 
 import pytest
 
@@ -9,7 +10,7 @@ from redis_server import PASSWORD, RedisServer, fill, redis_bin
 
 @pytest.fixture(scope="module")
 def redis(base_folder):
-    server = RedisServer(os.path.join(base_folder, "redis"))
+    server = RedisServer(tempfile.mkdtemp(prefix="r", dir=base_folder))
     server.start()
     fill(server)
     yield server
