@@ -98,6 +98,9 @@ struct config_source {
 	char *sslkey;
 	struct config_list bin_dirs; /* empty: found by themselves */
 	char *scratch_user;          /* NULL: by the driver's rule */
+	bool prefers_replica;
+	char *transfer; /* "auto", "diskless", "disk" */
+	int64_t wait_us;
 };
 
 /* How long backups are kept; nothing set: is_unlimited. */

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "repo/manifest.h"
+#include "source/redis/ready.h"
 #include "source/redis/redis_internal.h"
 #include "source/redis/stream/chain.h"
 #include "source/redis/stream/expire.h"
@@ -38,8 +39,8 @@ redis_identify(struct source *source, struct source_identity *ret_identity, stru
 	SCOPED(str_done) struct str info = STR_INIT;
 	const char *family;
 
-	SCOPED(redis_conn_freep) struct redis_conn *conn = redis_conn_open(redis_of(source), err);
-	if (conn == NULL || redis_info(conn, &info, err) < 0)
+	SCOPED(redis_conn_freep) struct redis_conn *conn = NULL;
+	if (redis_await_answer(redis_of(source), redis_of(source)->wait_us, &conn, &info, err) < 0)
 		return -1;
 	ret_identity->version = redis_info_version(&info, &family);
 	ret_identity->identity = xstrdup("");
@@ -234,6 +235,15 @@ security_of(const char *sslmode)
 	return CHANNEL_PLAIN;
 }
 
+static enum redis_transfer
+transfer_of(const char *text)
+{
+	if (str_equals(text, "diskless"))
+		return REDIS_TRANSFER_DISKLESS;
+
+	return str_equals(text, "disk") ? REDIS_TRANSFER_DISK : REDIS_TRANSFER_AUTO;
+}
+
 struct source *
 redis_open(const struct redis_options *options, struct err *err)
 {
@@ -259,6 +269,9 @@ redis_open(const struct redis_options *options, struct err *err)
 	redis->sslkey = xstrdup(options->sslkey);
 	redis->scratch_user = xstrdup(options->scratch_user != NULL ? options->scratch_user
 								    : "redis");
+	redis->prefers_replica = options->prefers_replica;
+	redis->transfer = transfer_of(options->transfer);
+	redis->wait_us = options->wait_us;
 
 	return &redis->base;
 }

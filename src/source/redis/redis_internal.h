@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "net/channel.h"
 #include "source/redis/handshake.h"
+#include "source/redis/redis.h"
 #include "source/redis/resp.h"
 #include "source/source.h"
 
@@ -29,6 +30,9 @@ struct redis {
 	char *sslcert;
 	char *sslkey;
 	char *scratch_user;
+	bool prefers_replica;
+	enum redis_transfer transfer;
+	int64_t wait_us;
 };
 
 static inline struct redis *

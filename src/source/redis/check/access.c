@@ -1,10 +1,10 @@
 /* How we come to the server: encryption, password, version, rights. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "source/redis/check/check_internal.h"
+#include "source/redis/ready.h"
 
 enum { MAJOR_MIN = 5 };
 
@@ -42,46 +42,12 @@ check_version(struct checking *checking)
 	    version);
 }
 
-/*
- * A PSYNC that is obeyed makes the server fork.  One that arrives while an answer is still owed to
- * us is refused (syncCommand, "invalid with pending output"), but only after everything else that
- * could be refused: the command's name, the right to it, the link to its own master.  So a PING
- * goes in front of it in the same packet.
- */
-static int
-ask_psync(const struct redis *redis, struct err *err)
-{
-	static const char pending[] = "invalid with pending output";
-	SCOPED(str_done) struct str text = STR_INIT;
-	struct resp_value value;
-
-	SCOPED(redis_conn_freep) struct redis_conn *conn = redis_conn_open(redis, err);
-	if (conn == NULL)
-		return -1;
-	resp_add_command(&text, (const char *const[]){ "PING", NULL });
-	resp_add_command(&text, (const char *const[]){ "PSYNC", "?", "-1", NULL });
-	if (redis_say_text(conn, &text, err) < 0 || redis_answer(conn, &value, err) < 0)
-		return err_wrap(err, "PING");
-	resp_value_done(&value);
-	if (redis_answer(conn, &value, err) < 0) {
-		/* Obeyed all the same, in the way of a replica: the right is there. */
-		if (strstr(err->msg, pending) != NULL || err->kind == ERR_DATA)
-			return 0;
-		return err_wrap(err, "PSYNC");
-	}
-	resp_value_done(&value);
-
-	return 0;
-}
-
 static void
 check_replication_right(struct checking *checking)
 {
 	struct err err = ERR_INIT;
 
-	if (redis_execute(checking->conn, (const char *const[]){ "REPLCONF", "capa", "eof", NULL },
-		&err) == 0 &&
-	    ask_psync(checking->redis, &err) == 0)
+	if (redis_may_copy(checking->redis, &err) == 0)
 		checking_add(checking, CHECK_OK, "replication_right", NULL,
 		    "the user may ask for a copy of the data, as a replica does");
 	else if (err.kind == ERR_UNSUPPORTED)

@@ -161,6 +161,7 @@ static int
 attach(struct following *following, const char *family, const char *version, const struct str *info,
     struct err *err)
 {
+	const struct introduction introduction = { .family = family, .version = version };
 	struct replication_place place = { .offset = following->offset };
 	struct replication_answer answer;
 	SCOPED(freep) char *reason = NULL;
@@ -172,7 +173,7 @@ attach(struct following *following, const char *family, const char *version, con
 		return -1;
 	if (branch != NULL)
 		(void)memcpy(place.id, branch->replid, sizeof(place.id));
-	if (redis_introduce(following->conn, family, version, false, err) < 0 ||
+	if (redis_introduce(following->conn, &introduction, err) < 0 ||
 	    redis_ask_stream(following->conn, branch != NULL ? &place : NULL, &answer, err) < 0)
 		return -1;
 	if (answer.is_full)
