@@ -54,6 +54,7 @@ struct server {
 	bool prefers_replica;
 	const char *transfer;
 	int64_t wait_us;
+	const char *aof_dir;
 };
 
 /* ---- the configuration ---------------------------------------------------------------------- */
@@ -177,6 +178,7 @@ open_redis(const struct server *server, struct err *err)
 		.prefers_replica = server->prefers_replica,
 		.transfer = server->transfer,
 		.wait_us = server->wait_us,
+		.aof_dir = server->aof_dir,
 	};
 
 	return redis_open(&options, err);
@@ -245,6 +247,7 @@ open_configured(struct wire *wire, const struct config_source *from, struct err 
 		.prefers_replica = from->prefers_replica,
 		.transfer = from->transfer,
 		.wait_us = from->wait_us,
+		.aof_dir = from->aof_dir,
 	};
 
 	if (add_secret(wire, password_path, &server.password, err) < 0) {

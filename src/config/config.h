@@ -100,6 +100,7 @@ struct config_source {
 	char *scratch_user;          /* NULL: by the driver's rule */
 	bool prefers_replica;
 	char *transfer; /* "auto", "diskless", "disk" */
+	char *aof_dir;  /* NULL: as the server says */
 	int64_t wait_us;
 };
 

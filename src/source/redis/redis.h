@@ -39,6 +39,7 @@ struct redis_options {
 	bool prefers_replica;     /* a copy is taken from a replica of the server, if one is fit */
 	const char *transfer;     /* "auto", "diskless", "disk"; NULL: auto */
 	int64_t wait_us;          /* for a server that is busy */
+	const char *aof_dir;      /* its folder on this machine; NULL: as it says itself */
 };
 
 /* A source made of options (all texts are copied).  No connection is made yet. */

@@ -33,6 +33,7 @@ struct redis {
 	bool prefers_replica;
 	enum redis_transfer transfer;
 	int64_t wait_us;
+	char *aof_dir; /* the server's folder on this machine; NULL: as it says itself */
 };
 
 static inline struct redis *
