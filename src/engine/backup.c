@@ -327,8 +327,7 @@ backup_run(struct engine *engine, const struct backup_job *job, struct backup_ou
 		.verb = "backup",
 		.job = job->name,
 		.source = job->source->label,
-		/* The stream that brings it has the job's lock. */
-		.is_exclusive = job->attached == NULL,
+		.is_exclusive = !job->is_of_stream,
 	};
 	struct backup_outcome outcome = { .id = NULL };
 	struct sync_result synced;

@@ -28,6 +28,7 @@ struct backup_job {
 	unsigned parallel;
 	struct archive *archive; /* a stream that runs covers it, or NULL */
 	void *attached;          /* for the driver: a stream of this job brings it (base_taker) */
+	bool is_of_stream;       /* the stream that it is a base of has the job's lock */
 	struct progress *progress;
 };
 

@@ -1,5 +1,7 @@
 #include "engine/recovery.h"
 
+#include <string.h>
+
 #include "base/err.h"
 #include "engine/archive.h"
 #include "engine/bases.h"
@@ -40,6 +42,23 @@ recovery_window(struct engine *engine, struct source *source, struct window_repo
 	    report, err);
 }
 
+/* A place is written as the source's own tools write it: an LSN has a slash, an offset has none. */
+static int
+check_position(const struct source *source, const struct restore_target *target, struct err *err)
+{
+	bool counts_bytes = source->ops->stream->counts_bytes;
+
+	if (target->kind != TARGET_POSITION || target->text == NULL ||
+	    counts_bytes == (strchr(target->text, '/') == NULL))
+		return 0;
+	(void)err_set(err, ERR_USAGE, "'%.60s' is not a place in the %s of a %s", target->text,
+	    counts_bytes ? "stream" : "log", source->ops->type);
+
+	return err_hint(err, "%s",
+	    counts_bytes ? "It is a plain number, like master_repl_offset in INFO replication."
+			 : "It looks like 0/5A000028, as pg_current_wal_lsn() shows it.");
+}
+
 int
 recovery_choose(struct engine *engine, struct source *source, struct restore_target *target,
     struct backup_row *ret_row, struct err *err)
@@ -50,7 +69,8 @@ recovery_choose(struct engine *engine, struct source *source, struct restore_tar
 
 	if (source->ops->choose == NULL)
 		return refuse_without_stream(source, err);
-	if (bases_read(engine, source->ops, source->label, &bases, err) < 0)
+	if (check_position(source, target, err) < 0 ||
+	    bases_read(engine, source->ops, source->label, &bases, err) < 0)
 		return -1;
 	archive = engine_archive_open(engine, source->ops, source->label, "choose", err);
 	if (archive == NULL)

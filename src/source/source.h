@@ -100,6 +100,8 @@ struct backup_view {
 struct stream_kind {
 	const char *name;   /* "wal": what the key `do` of its job says */
 	const char *folder; /* in the source's folder: "wal" */
+	const char *base;   /* kind of the backups that its own job takes, or NULL */
+	bool counts_bytes;  /* positions are plain numbers of bytes, not LSNs */
 	const char *target; /* how a server that recovers names the piece it wants, or NULL */
 };
 
@@ -110,6 +112,8 @@ struct stream_kind {
  */
 struct base_taker {
 	int (*take)(struct base_taker *taker, const char *kind, void *attached, struct err *err);
+	void (*tick)(struct base_taker
+		*taker); /* about once a second: later ones are due by time */
 };
 
 struct follow_request {

@@ -40,6 +40,7 @@ struct pull {
 	struct rdb_reader *reader;
 	struct sync_frame frame;
 	struct replication_answer answer; /* which place the file stands for */
+	int64_t skew_us;                  /* the server's clock less ours */
 	int64_t waited_us;                /* until its first byte */
 	int64_t took_us;                  /* from then to its last */
 };
@@ -285,7 +286,9 @@ tell(struct pull *pull, struct manifest *draft)
 	const struct rdb_summary *summary = rdb_reader_summary(pull->reader);
 	const char *stream_db = rdb_summary_aux(summary, "repl-stream-db");
 
-	draft->consistent_at = pull->answer.at;
+	/* By the server's clock, as all times that the plant names. */
+	draft->consistent_at.us = pull->answer.at.us + pull->skew_us;
+	(void)json_object_set_new(draft->content, "clock_skew_us", json_integer(pull->skew_us));
 	redis_content_add(draft->content, summary);
 	(void)json_object_set_new(draft->content, "replication",
 	    json_sprintf("%s %" PRIu64, pull->answer.place.id, pull->answer.place.offset));
@@ -343,6 +346,7 @@ pull_all(struct pull *pull, struct intake *intake, struct manifest *draft, struc
 {
 	SCOPED(str_done) struct str info = STR_INIT;
 	struct mono_time began = clock_mono();
+	struct err unknown = ERR_INIT;
 	const char *family;
 
 	if (look_first(pull, &info, err) < 0)
@@ -350,6 +354,8 @@ pull_all(struct pull *pull, struct intake *intake, struct manifest *draft, struc
 	SCOPED(freep) char *version = redis_info_version(&info, &family);
 	if (save_surroundings(pull, &info, intake, draft, err) < 0)
 		return -1;
+	if (redis_clock_skew(pull->conn, &pull->skew_us, &unknown) < 0)
+		log_debug("the server's clock is taken to be ours: %s", unknown.msg);
 	progress_phase(pull->request->progress, "waiting for the server", 0);
 	if (begin(pull, &info, err) < 0)
 		return -1;

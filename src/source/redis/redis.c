@@ -35,7 +35,12 @@ static const struct backup_kind redis_kinds[] = {
 	},
 };
 
-static const struct stream_kind redis_stream = { .name = "stream", .folder = "stream" };
+static const struct stream_kind redis_stream = {
+	.name = "stream",
+	.folder = "stream",
+	.base = "rdb",
+	.counts_bytes = true,
+};
 
 /*
  * A Redis has no identity: its run id changes with every start, its replication id with every

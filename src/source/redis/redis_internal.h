@@ -101,6 +101,12 @@ char *redis_info_version(const struct str *info, const char **ret_family) MUST_C
 char *redis_setting(struct redis_conn *conn, const char *name, struct err *err) MUST_CHECK;
 
 /*
+ * The server's clock less ours, by TIME: half of the way there and back is taken off, and of several
+ * probes the one that took least time counts.
+ */
+int redis_clock_skew(struct redis_conn *conn, int64_t *ret_skew_us, struct err *err) MUST_CHECK;
+
+/*
  * Settings, users, modules and server as JSON, with no secret in it.  What may not be asked is
  * left out, and the last reason is in *ret_missing (ERR_NONE: all is there).
  */

@@ -24,6 +24,14 @@
 	"  pg: { type: postgres, host: db1, user: backup }\n"                                      \
 	"jobs:\n"
 
+#define HEAD_REDIS                                                                                 \
+	"site: north\n"                                                                            \
+	"timezone: Europe/Berlin\n"                                                                \
+	"store: { path: /backups }\n"                                                              \
+	"sources:\n"                                                                               \
+	"  cache: { type: redis, host: cache1 }\n"                                                 \
+	"jobs:\n"
+
 static struct wall_time
 noon(void)
 {
@@ -149,6 +157,20 @@ test_wal_without_a_base(void **state)
 }
 
 static void
+test_a_stream_that_nothing_bounds(void **state)
+{
+	(void)state;
+	assert_lint(HEAD_REDIS "  s: { source: cache, do: stream, continuous: true }\n", "");
+	assert_lint(HEAD_REDIS
+	    "  s: { source: cache, do: stream, continuous: true, base_every: off }\n"
+	    "  r: { source: cache, do: rdb, every: 6h }\n",
+	    "");
+	assert_lint(HEAD_REDIS
+	    "  s: { source: cache, do: stream, continuous: true, base_every: off }\n",
+	    "!7 job 's': there is no rdb job for 'cache': a recovery would replay all since the stream began\n");
+}
+
+static void
 test_two_receivers_of_one_source(void **state)
 {
 	(void)state;
@@ -156,7 +178,7 @@ test_two_receivers_of_one_source(void **state)
 			 "  v: { source: pg, do: wal, continuous: true }\n"
 			 "  w: { source: pg, do: wal, at: '04:00' }\n"
 			 "  x: { source: pg, do: wal, continuous: true }\n",
-	    "10 jobs 'v' and 'x' both receive the WAL of 'pg'\n");
+	    "10 jobs 'v' and 'x' both receive the stream of 'pg'\n");
 }
 
 /* ---- config show -------------------------------------------------------------------------- */
@@ -267,6 +289,7 @@ main(void)
 		cmocka_unit_test(test_what_does_not_fit_the_interval),
 		cmocka_unit_test(test_jobs_in_one_folder),
 		cmocka_unit_test(test_wal_without_a_base),
+		cmocka_unit_test(test_a_stream_that_nothing_bounds),
 		cmocka_unit_test(test_two_receivers_of_one_source),
 		cmocka_unit_test(test_what_is_shown_can_be_read_again),
 		cmocka_unit_test(test_as_json),

@@ -22,6 +22,7 @@ enum {
 	READ_BYTES = 128 * 1024,
 	/* Finer than anybody asks for, and next to nothing of what a busy server sends. */
 	MARK_EVERY_US = 20 * 1000,
+	SKEW_STEP_US = 1000, /* of a clock that drifts, what is worth a line */
 };
 
 void
@@ -145,6 +146,7 @@ start(struct tail *tail, int fd)
 	closep(&tail->fd);
 	tail->fd = fd;
 	tail->is_dirty = false;
+	tail->wants_end = false;
 	tail->began = clock_mono();
 	str_cut(&tail->buffer, 0);
 }
@@ -342,6 +344,8 @@ mark(struct tail *tail, struct wall_time now, struct err *err)
 	if (tail->down_since.us != 0)
 		piece_outage_format(tail->down_since, &text);
 	tail->down_since.us = 0;
+	if (llabs(tail->skew_us - tail->reader.skew_us) >= SKEW_STEP_US)
+		piece_skew_format(tail->skew_us, &text);
 	piece_time_format(now, tail->marked, &text);
 	tail->marked = now;
 	if (see(tail, text.data, text.size, err) < 0)

@@ -86,6 +86,52 @@ add_gap(struct making *making, const struct course *before, const struct course 
 	    }));
 }
 
+/* The first piece of the newest branch that the last base does not lead to; NULL: there is none. */
+static const struct link *
+find_unreached(const struct making *making, const struct chain_reach *reach)
+{
+	for (size_t i = 0; i < making->chain->links.count; i++) {
+		const struct link *link = &making->chain->links.items[i];
+
+		if (link->branch == making->newest && link->to > link->from &&
+		    (reach->to.branch != making->newest || link->from > reach->to.offset))
+			return link;
+	}
+
+	return NULL;
+}
+
+/* The last span grows, unless a piece is missing between it and what comes now. */
+static void
+end_main(struct making *making, const struct course *last)
+{
+	struct window_span *span = &making->report->spans.items[making->report->spans.count - 1];
+	const struct link *after = find_unreached(making, &last->reach);
+	char bytes[32];
+
+	span->is_current = after == NULL;
+	if (after == NULL)
+		return;
+	span->ends = xasprintf("the piece of branch %" PRIu32 " at offset %" PRIu64
+			       " is missing or damaged",
+	    last->reach.to.branch, last->reach.to.offset);
+	vec_push(&making->report->gaps,
+	    ((struct window_gap){
+		.branch = last->reach.to.branch,
+		.from_position = last->reach.to.offset,
+		.to_position = after->from,
+		.from = last->reach.time,
+		.to = after->first,
+		.text = after->from > last->reach.to.offset
+		    ? xasprintf("%s of the stream",
+			  format_bytes(after->from - last->reach.to.offset, bytes))
+		    : xstrdup("a part of the stream"),
+	    }));
+	vec_push(&making->report->warnings,
+	    xasprintf("no base can use the stream from offset %" PRIu64 " on: take a new one",
+		after->from));
+}
+
 /* Bases that one comes to from an earlier one belong to its span. */
 static void
 add_spans(struct making *making, uint32_t branch, bool is_main)
@@ -117,7 +163,7 @@ add_spans(struct making *making, uint32_t branch, bool is_main)
 		    }));
 	}
 	if (is_main && open != NULL)
-		making->report->spans.items[making->report->spans.count - 1].is_current = true;
+		end_main(making, open);
 }
 
 /* Does the branch have anything that is on no other way. */
