@@ -110,7 +110,7 @@ end_command(struct scan *scan, struct err *err)
 static void
 begin_number(struct scan *scan, enum state state)
 {
-	scan->state = state;
+	scan->state = (int)state;
 	scan->number = 0;
 	scan->digits = 0;
 }
