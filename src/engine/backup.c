@@ -53,7 +53,8 @@ accept_identity(struct engine *engine, const char *source, const struct source_i
 	SCOPED(freep)
 	char *text = source_record_format(source, who->identity, who->version, clock_wall());
 
-	if (store_has(engine->store, name))
+	/* Not every system has one that outlives a restart. */
+	if (who->identity[0] == '\0' || store_has(engine->store, name))
 		return 0;
 
 	return store_put_text(engine->store, name, "identity", text, err);

@@ -189,6 +189,7 @@ class Link:
 
     def __init__(self, port):
         self.target, self.is_held = port, False
+        self.limit = None  # so many bytes pass from the server, then it is cut
         self.pairs = []
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
@@ -208,11 +209,15 @@ class Link:
                 continue
             self.pairs += [one, two]
             for a, b in ((one, two), (two, one)):
-                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
+                threading.Thread(target=self.carry, args=(a, b, a is two), daemon=True).start()
 
-    def carry(self, a, b):
+    def carry(self, a, b, is_counted):
+        passed = 0
         with contextlib.suppress(OSError):
             while data := a.recv(65536):
+                passed += len(data)
+                if is_counted and self.limit is not None and passed > self.limit:
+                    break
                 while self.is_held:
                     time.sleep(0.01)
                 b.sendall(data)

@@ -1,4 +1,5 @@
 """The continuous stream of a Redis: received, kept through every kind of end, and what it brings."""
+import datetime
 import json
 import os
 import signal
@@ -6,12 +7,14 @@ import socket
 import subprocess
 import threading
 import time
+import types
 
 import pytest
 
 from program import Program
 from redis_server import PASSWORD, RedisServer, fill, redis_program
 from redis_stream import Link, Receiver, commands_of, poll
+from store import Store
 
 
 @pytest.fixture
@@ -92,8 +95,10 @@ def test_what_is_received_is_what_the_server_has(new_redis, receive, rebuild, di
     assert base["job"] == "redis-stream" and base["kind"] == "rdb"
     assert base["content"]["transfer"]["is_diskless"] == (diskless == "yes")
     assert server.info("total_forks") == "1"
+    # A Redis has no identity that it could be known by again.
+    assert not os.path.exists(os.path.join(receiver.store, ".blackstart/source"))
     commands = receiver.commands()
-    assert commands[0][2][0] == b"SELECT"
+    assert [words[0] for _, _, words in commands if words[0] != b"ping"][0] == b"SELECT"
     assert commands[-1][0] >= end
     # The offset that a command ends at is the server's own.
     assert int(base["content"]["replication"].split()[1]) + sum(
@@ -107,11 +112,18 @@ def raw(words):
 
 def test_the_stream_begins_although_the_first_ack_comes_too_early(new_redis, receive):
     """A server that has not buried its child yet drops it: one alone, and nothing ever comes."""
-    server = new_redis("--repl-diskless-sync", "yes", "--hz", "1", "--dynamic-hz", "no")
+    server = new_redis("--repl-diskless-sync", "yes", "--hz", "1", "--dynamic-hz", "no",
+                       "--repl-timeout", "2")
     receiver = receive(server)
+    began = time.monotonic()
     write(server, "early")
     receiver.wait_all()
+    # And later ones keep the link: without them it is cut after repl-timeout.
+    poll(lambda: time.monotonic() - began > 5)
+    write(server, "late")
+    receiver.wait_all()
     receiver.stop()
+    assert receiver.said().count("receiving the stream of redis") == 1
 
 
 def test_wait_does_not_count_us_and_failover_does_not_choose_us(new_redis, receive):
@@ -176,7 +188,7 @@ def test_the_stream_of_a_replica_begins_in_the_database_that_is_in_force(new_red
     master.cli("-n", "5", "SET", "after", "1")
     receiver.wait_all(master)
     receiver.stop()
-    words = [words for _, _, words in receiver.commands() if words[0] != b"PING"]
+    words = [words for _, _, words in receiver.commands() if words[0] != b"ping"]
     assert words[0] == [b"SET", b"after", b"1"]
     assert rebuild(receiver).digest() == master.digest()
 
@@ -249,6 +261,10 @@ def test_a_server_that_starts_anew_begins_a_new_history(new_redis, receive):
     assert len(receiver.bases()) == 2
     keys = {words[1] for _, _, words in receiver.commands(1) if words[0] == b"SET"}
     assert keys == {b"first:%d" % i for i in range(100)}
+    window = receiver.window(expect=3)
+    assert [span["timeline"] for span in window["spans"]] == [1, 2] and len(window["gaps"]) == 1
+    assert window["gaps"][0]["after"] == window["spans"][0]["to"]
+    assert window["gaps"][0]["before"] == window["spans"][1]["from"]
 
 
 def pair(new_redis):
@@ -563,8 +579,9 @@ def test_a_user_with_the_rights_that_check_prints_is_enough(bs, new_redis, recei
 # --- bases and retention ---------------------------------------------------------------------------
 
 
-def test_a_base_is_taken_beside_the_stream_when_one_is_due(new_redis, receive):
+def test_a_base_is_taken_beside_the_stream_when_one_is_due(new_redis, receive, work):
     server = new_redis()
+    server.cli("-n", "7", "SET", "other", "1")
     receiver = receive(server, more=", base_every: 10s")
     writer = Writer(server)
     receiver.wait_said("a new base is due")
@@ -578,9 +595,22 @@ def test_a_base_is_taken_beside_the_stream_when_one_is_due(new_redis, receive):
     assert place == receiver.histories()[0]["replication_id"]
     ends = {end for end, _, _ in receiver.commands()}
     assert int(offset) in ends and len(receiver.histories()) == 1
-    # One span, and of two bases the later one is what a late second is replayed from.
     span, = receiver.window(expect=0)["spans"]
     assert span["backup"] == first["id"] and span["current"]
+    # What comes behind its place, in the database that it says, is all that it lacks.
+    rdb = next(f["name"] for f in second["files"] if f["name"].endswith(".rdb"))
+    again = RedisServer(os.path.join(work, "again"), "--appendonly", "yes")
+    with open(os.path.join(again.data, "appendonly.aof"), "wb") as aof:
+        with open(os.path.join(receiver.store, "redis", rdb), "rb") as file:
+            aof.write(file.read())
+        aof.write(raw([b"SELECT", second["content"]["stream_db"].encode()]))
+        for end, _, words in receiver.commands():
+            if end > int(offset):
+                aof.write(raw(words))
+    try:
+        assert again.start().digest() == server.digest()
+    finally:
+        again.kill()
 
 
 def test_a_base_of_another_job_counts(new_redis, receive):
@@ -637,6 +667,28 @@ def test_retention_keeps_what_the_window_needs(bs, new_redis, receive, work):
     assert receiver.names("*.zst") == [name for name in pieces if name not in gone]
 
 
+def test_a_jobs_own_retention_knows_how_far_the_stream_reaches_back(bs, new_redis, receive):
+    """`keep: { last: 1 }` of the rdb job, and two days of the stream: both bases are needed."""
+    server = new_redis()
+    receiver = receive(server, start=False)
+    with open(receiver.path, encoding="utf-8") as file:
+        text = file.read()
+    with open(receiver.path, "w", encoding="utf-8") as file:
+        file.write(text.replace("keep: 7d", "keep: 2d", 1).replace("keep: 7d", "keep: { last: 1 }"))
+    for _ in range(2):
+        bs.ok("run", "redis-6h", "-c", receiver.path)
+        first = Store(receiver.store).backups("rdb")[0]
+        old = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=3)
+        first.rewrite(lambda manifest: manifest.update(
+            consistent_at=old.strftime("%Y-%m-%dT%H:%M:%S.000000Z")))
+        bs.ok("catalog", "rebuild", "-c", receiver.path)
+    assert len(receiver.bases()) == 2
+    bs.ok("run", "redis-6h", "-c", receiver.path)
+    # Of the two that are younger the last one is kept, by the job's own word.
+    assert [base["id"] for base in receiver.bases()][0] == first.id
+    assert len(receiver.bases()) == 2
+
+
 def bs_note(receiver, name):
     """The note behind the frames of a piece."""
     with open(os.path.join(receiver.folder, name), "rb") as file:
@@ -644,6 +696,30 @@ def bs_note(receiver, name):
     at = data.rindex((0x184D2A50).to_bytes(4, "little"))
     size = int.from_bytes(data[at + 4:at + 8], "little")
     return json.loads(data[at + 12:at + 8 + size])
+
+
+def test_a_copy_in_vain_is_not_asked_for_again_at_once(new_redis, receive, store):
+    """Each costs the server a fork: the next one comes ten minutes later, and that is said."""
+    server = new_redis()
+    server.cli("DEBUG", "POPULATE", "20000", "key", "1000")
+    road = Link(server.port)
+    road.limit = 300_000
+    receiver = receive(server, start=False)
+    receiver.point_at(types.SimpleNamespace(port=road.port))
+    receiver.start(wait=False)
+    receiver.wait_said("the last full copy was in vain: the next is asked for at")
+    assert server.info("total_forks") == "1"
+    assert store.manifests() == [] and receiver.names() == []
+    receiver.stop()
+    # A new run may: somebody has looked at it.
+    road.limit = None
+    receiver.start()
+    write(server, "a")
+    receiver.wait_all(server)
+    receiver.stop()
+    road.close()
+    assert len(receiver.bases()) == 1 and server.info("total_forks") == "2"
+    assert store.temporary() == []
 
 
 def test_two_receivers_of_one_source_are_refused(bs, new_redis, receive):
@@ -709,3 +785,26 @@ def test_by_hand_as_the_documentation_says(new_redis, receive, work):
         assert again.cli("EXISTS", "early:0", "late:0") == "1"
     finally:
         again.kill()
+
+
+def test_a_folder_that_is_taken_away_is_not_begun_anew(new_redis, receive, work):
+    """Another disk was mounted there, or none: nothing is written in vain, and it is said."""
+    server = new_redis()
+    receiver = receive(server)
+    write(server, "a")
+    receiver.wait_all()
+    aside = os.path.join(work, "aside")
+    os.rename(receiver.folder, aside)
+    os.mkdir(receiver.folder, 0o700)
+    write(server, "b")
+    receiver.wait_said("was taken away while it was written")
+    receiver.wait_said("is not in .* any more")
+    assert server.info("sync_full") == "1" and receiver.names() == []
+    os.rmdir(receiver.folder)
+    os.rename(aside, receiver.folder)
+    receiver.wait_said("receiving the stream of redis", count=2)
+    receiver.wait_all()
+    receiver.stop()
+    assert len(receiver.bases()) == 1 and receiver.events() == []
+    keys = {words[1] for _, _, words in receiver.commands() if words[0] == b"SET"}
+    assert len(keys) == 200

@@ -52,6 +52,8 @@ make_durable(struct following *following, struct err *err)
 		return following_roll(following, err);
 	/* The last full copy was not in vain: the stream behind it lives. */
 	following->has_copied = false;
+	following->kept_branch = following->branch;
+	following->kept_offset = following->tail.synced;
 	log_debug("durable up to offset %" PRIu64 " of branch %" PRIu32, following->tail.synced,
 	    following->branch);
 

@@ -39,6 +39,10 @@ struct following {
 	struct mono_time looked_at; /* at the server's backlog */
 	bool was_backlog_warned;
 
+	/* What was made durable last, and is still to be found; branch 0: nothing. */
+	uint32_t kept_branch;
+	uint64_t kept_offset;
+
 	/* What was noted as lost last, so that another try does not note it again. */
 	uint32_t lost_branch;
 	uint64_t lost_offset;

@@ -286,10 +286,8 @@ settle_one_tail(struct archive *archive, const struct spots *folder, const struc
 
 	(void)piece_name(place->branch, place->offset, PIECE_TAIL, name);
 	/* The last one is where the next receiver goes on. */
-	if (!is_behind(&folder->last, place) || is_locked(archive, name)) {
-		report->left_count++;
+	if (!is_behind(&folder->last, place) || is_locked(archive, name))
 		return 0;
-	}
 	if (pack_tail(archive, name, &is_packed, &why) == 0) {
 		report->settled_count += is_packed;
 		return 0;

@@ -116,6 +116,21 @@ move_to_child(struct following *following)
 	}
 }
 
+/* A folder that was filled by us and is empty is another folder. */
+static int
+check_not_emptied(const struct following *following, struct err *err)
+{
+	if (following->kept_branch == 0)
+		return 0;
+	(void)err_set(err, ERR_NOT_FOUND,
+	    "the stream that was received up to offset %" PRIu64 " of branch %" PRIu32
+	    " is not in '%s' any more",
+	    following->kept_offset, following->kept_branch, following->archive->path);
+
+	return err_hint(err,
+	    "Is the right disk mounted? To begin anew there, end this run and start it again.");
+}
+
 int
 following_find_place(struct following *following, struct err *err)
 {
@@ -130,7 +145,7 @@ following_find_place(struct following *following, struct err *err)
 		    archive_scan(following->archive, &last.base, err) < 0)
 			return -1;
 		if (last.branch == 0)
-			return 0;
+			return check_not_emptied(following, err);
 		following->branch = last.branch;
 		(void)piece_name(last.branch, last.offset, last.form, name);
 		if (last.form == PIECE_PACKED) {

@@ -69,6 +69,24 @@ flush(struct tail *tail, struct err *err)
 	return 0;
 }
 
+/* A file without its name is no archive: it was removed, or another disk was mounted over it. */
+static int
+check_name(struct tail *tail, struct err *err)
+{
+	SCOPED(freep) char *path = path_join(tail->archive->path, tail->name);
+	struct stat ours, named;
+
+	if (fstat(tail->fd, &ours) < 0)
+		return fail(tail, "look at", err);
+	if (stat(path, &named) == 0 && named.st_ino == ours.st_ino && named.st_dev == ours.st_dev)
+		return 0;
+	closep(&tail->fd);
+	tail->fd = -1;
+	(void)err_set(err, ERR_NOT_FOUND, "'%s' was taken away while it was written", path);
+
+	return err_hint(err, "Is the right disk mounted?");
+}
+
 int
 tail_sync(struct tail *tail, struct err *err)
 {
@@ -81,6 +99,8 @@ tail_sync(struct tail *tail, struct err *err)
 		tail->fd = -1;
 		return -1;
 	}
+	if (tail->is_dirty && check_name(tail, err) < 0)
+		return -1;
 	tail->is_dirty = false;
 	tail->synced = tail->reader.offset;
 

@@ -57,7 +57,7 @@ int tail_resume(struct tail *tail, const char *name, uint64_t *ret_dropped_bytes
 int tail_add(struct tail *tail, const void *data, size_t size, struct wall_time now,
     size_t *ret_used, struct err *err) MUST_CHECK;
 
-/* All that was added is durable. */
+/* All that was added is durable.  ERR_NOT_FOUND: somebody took the file or its folder away. */
 int tail_sync(struct tail *tail, struct err *err) MUST_CHECK;
 
 /* May it end here: no command is half, no transaction open. */

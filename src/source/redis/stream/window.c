@@ -132,7 +132,10 @@ end_main(struct making *making, const struct course *last)
 		after->from));
 }
 
-/* Bases that one comes to from an earlier one belong to its span. */
+/*
+ * Bases that one comes to from an earlier one belong to its span.  Of a branch that is on no way to
+ * the newest, only what ends on it: the rest is told there.
+ */
 static void
 add_spans(struct making *making, uint32_t branch, bool is_main)
 {
@@ -142,14 +145,12 @@ add_spans(struct making *making, uint32_t branch, bool is_main)
 	courses_find(making->chain, branch, making->bases, making->bases_count, &courses);
 	for (size_t i = 0; i < courses.items.count; i++) {
 		const struct course *course = &courses.items.items[i];
-		bool is_last = i + 1 == courses.items.count;
 
-		if (open != NULL && open->reach.to.branch == course->reach.to.branch &&
-		    open->reach.to.offset == course->reach.to.offset)
+		if ((open != NULL && open->reach.to.branch == course->reach.to.branch &&
+			open->reach.to.offset == course->reach.to.offset) ||
+		    (!is_main && course->reach.to.branch != branch))
 			continue;
-		if (!is_main && !is_last)
-			continue;
-		if (open != NULL && is_main)
+		if (open != NULL)
 			add_gap(making, open, course);
 		open = course;
 		vec_push(&making->report->spans,
@@ -164,6 +165,36 @@ add_spans(struct making *making, uint32_t branch, bool is_main)
 	}
 	if (is_main && open != NULL)
 		end_main(making, open);
+}
+
+/* A history that began anew: what came between the one before and its first base is lost. */
+static void
+add_gap_before(struct making *making, const struct branch *root)
+{
+	const struct branches *branches = &making->chain->branches;
+	const struct window_span *before = NULL;
+	const struct window_span *after = NULL;
+
+	for (size_t i = 0; i < making->report->spans.count; i++) {
+		const struct window_span *span = &making->report->spans.items[i];
+
+		if (span->branch < root->number && (before == NULL || span->to.us > before->to.us))
+			before = span;
+		if (branches_root(branches, span->branch) == root->number &&
+		    (after == NULL || span->from.us < after->from.us))
+			after = span;
+	}
+	if (before == NULL || after == NULL)
+		return;
+	vec_push(&making->report->gaps,
+	    ((struct window_gap){
+		.branch = before->branch,
+		.from_position = before->to_position,
+		.to_position = after->from_position,
+		.from = before->to,
+		.to = after->from,
+		.text = xstrdup("the stream between two histories"),
+	    }));
 }
 
 /* Does the branch have anything that is on no other way. */
@@ -254,6 +285,10 @@ redis_window(const struct chain *chain, const struct manifest *const *bases, siz
 		add_spans(&making, making.newest, true);
 	for (size_t i = 0; i < chain->branches.items.count; i++)
 		add_branch(&making, &chain->branches.items.items[i]);
+	for (size_t i = 1; i < chain->branches.items.count; i++) {
+		if (chain->branches.items.items[i].parent == 0)
+			add_gap_before(&making, &chain->branches.items.items[i]);
+	}
 	if (report->spans.count > 1)
 		qsort(report->spans.items, report->spans.count, sizeof(struct window_span),
 		    compare_spans);
