@@ -212,9 +212,7 @@ save_file(struct pull *pull, struct intake *intake, struct err *err)
 	if (sink == NULL)
 		return -1;
 	sink = tee_sink_new(rdb_sink_new(pull->reader), TAKE(sink));
-	if (take(pull, sink, err) < 0)
-		return -1;
-	if (sink_finish(sink, err) < 0)
+	if (take(pull, sink, err) < 0 || sink_finish(sink, err) < 0)
 		return err->kind == ERR_DATA ? err_wrap(err, "the server sent a damaged file") : -1;
 
 	return 0;
