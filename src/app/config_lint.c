@@ -132,6 +132,7 @@ lint_kind(const struct lint *lint, const struct config_job *job)
 		{ "postgres", "base" },
 		{ "postgres", "wal" },
 		{ "redis", "rdb" },
+		{ "redis", "aof" },
 		{ "redis", "stream" },
 	};
 	const struct config_source *source = config_find_source(lint->config, job->source);

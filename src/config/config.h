@@ -98,6 +98,10 @@ struct config_source {
 	char *sslkey;
 	struct config_list bin_dirs; /* empty: found by themselves */
 	char *scratch_user;          /* NULL: by the driver's rule */
+	bool prefers_replica;
+	char *transfer; /* "auto", "diskless", "disk" */
+	char *aof_dir;  /* NULL: as the server says */
+	int64_t wait_us;
 };
 
 /* How long backups are kept; nothing set: is_unlimited. */

@@ -150,18 +150,12 @@ text_json(const char *text)
 	return json;
 }
 
+/* By how they are called, since families and versions differ: requirepass, primaryauth, ... */
 static bool
 is_secret(const char *name)
 {
-	static const char *const secrets[] = { "requirepass", "masterauth", "tls-key-file-pass",
-		"tls-client-key-file-pass" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(secrets); i++) {
-		if (str_equals(name, secrets[i]))
-			return true;
-	}
-
-	return false;
+	return str_ends_with(name, "pass") || str_ends_with(name, "auth") ||
+	    strstr(name, "password") != NULL || strstr(name, "secret") != NULL;
 }
 
 static json_t *

@@ -241,13 +241,14 @@ static int
 attach(struct following *following, const char *family, const char *version, const struct str *info,
     struct err *err)
 {
+	const struct introduction introduction = { .family = family, .version = version };
 	struct replication_place place;
 	struct replication_answer answer;
 	SCOPED(freep) char *reason = NULL;
 	bool can_go_on = find_place(following, info, &place, &reason);
 
 	if ((!can_go_on && may_copy(following, reason, err) < 0) ||
-	    redis_introduce(following->conn, family, version, false, err) < 0 ||
+	    redis_introduce(following->conn, &introduction, err) < 0 ||
 	    redis_ask_stream(following->conn, can_go_on ? &place : NULL, &answer, err) < 0)
 		return -1;
 	if (answer.is_full)
