@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "app/notify/alert_lint.h"
 #include "base/err.h"
 #include "base/scope.h"
 #include "base/str.h"
@@ -260,4 +261,5 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 		lint_same_folder(&lint, job);
 		lint_same_stream(&lint, job);
 	}
+	alert_lint(config, problems);
 }

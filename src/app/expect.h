@@ -2,6 +2,8 @@
 #ifndef APP_EXPECT_H
 #define APP_EXPECT_H
 
+#include <stdint.h>
+
 #include "base/clock.h"
 #include "base/scope.h"
 #include "engine/overview.h"
@@ -17,5 +19,10 @@ struct expectations {
 int expectations_make(const struct config *config, struct wall_time now,
     struct expectations *ret_expectations, struct err *err) MUST_CHECK;
 void expectations_done(struct expectations *expectations);
+
+/* The longest usual distance between two runs of the job; 0: it has no times. */
+struct config_job;
+int expect_interval(const struct config_job *job, struct wall_time now, int64_t *ret_interval_us,
+    struct err *err) MUST_CHECK;
 
 #endif
