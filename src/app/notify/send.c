@@ -150,6 +150,7 @@ post(const struct send_order *order, const char *suffix, const char *body,
 }
 
 static const char *const json_headers[] = { "Content-Type: application/json", NULL };
+static const char text_header[] = "Content-Type: text/plain; charset=utf-8";
 
 static int
 send_webhook(const struct send_order *order, struct err *err)
@@ -182,7 +183,7 @@ send_ntfy(const struct send_order *order, struct err *err)
 	SCOPED(str_done) struct str text = STR_INIT_MAX(NTFY_MAX_BYTES);
 	bool is_over = row->rule == NULL || str_equals(row->event, "cleared");
 	bool is_critical = row->severity >= ALARM_CRITICAL;
-	const char *headers[4] = { NULL };
+	const char *headers[5] = { NULL };
 
 	message_add_subject(&message, &subject);
 	str_add(&title, "X-Title: ");
@@ -198,6 +199,7 @@ send_ntfy(const struct send_order *order, struct err *err)
 	headers[2] = is_over ? "X-Tags: white_check_mark"
 	    : is_critical    ? "X-Tags: rotating_light"
 			     : "X-Tags: warning";
+	headers[3] = text_header;
 
 	return post(order, "", str_text(&text), headers, err);
 }
@@ -222,6 +224,7 @@ send_beat(const struct send_order *order, struct err *err)
 	const struct outbox_row *row = order->row;
 	SCOPED(str_done) struct str suffix = STR_INIT;
 	SCOPED(str_done) struct str body = STR_INIT_MAX(BEAT_BODY_MAX);
+	const char *const headers[] = { text_header, NULL };
 	bool is_bad = str_equals(row->event, "fail") ||
 	    (str_equals(row->event, "beat") && row->severity >= ALARM_CRITICAL);
 
@@ -238,7 +241,7 @@ send_beat(const struct send_order *order, struct err *err)
 	str_addf(&body, "%s%s%s", row->text != NULL ? row->text : order->config->site,
 	    row->cause != NULL ? ": " : "", row->cause != NULL ? row->cause : "");
 
-	return post(order, str_text(&suffix), str_text(&body), NULL, err);
+	return post(order, str_text(&suffix), str_text(&body), headers, err);
 }
 
 int
