@@ -33,6 +33,7 @@ static const struct command_entry *const entry_tables[] = {
 	cmd_config_entries,
 	cmd_doctor_entries,
 	cmd_alert_entries,
+	cmd_metrics_entries,
 };
 
 static const struct command_entry *

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "app/notify/setup.h"
+#include "app/web/metrics.h"
 #include "app/wire.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -89,4 +90,30 @@ notify_tick(struct notify *notify, const struct watch_news *news, struct wall_ti
 		return 0;
 
 	return start_delivery(notify, err);
+}
+
+int
+notify_metrics(struct notify *notify, const struct metrics_live *live, size_t live_count,
+    struct str *to, struct err *err)
+{
+	SCOPED(watch_seen_done) struct watch_seen own = { .at = { 0 } };
+	const struct watch_look look = {
+		.jobs = notify->setup.jobs.items,
+		.jobs_count = notify->setup.jobs.count,
+	};
+	struct metrics_input input = {
+		.catalog = notify->wire->engine.catalog,
+		.seen = watch_last_seen(notify->watch),
+		.site = notify->wire->config->site,
+		.live = live,
+		.live_count = live_count,
+	};
+
+	if (input.seen == NULL) {
+		if (watch_see(&notify->wire->engine, &look, NULL, clock_wall(), &own, err) < 0)
+			return -1;
+		input.seen = &own;
+	}
+
+	return metrics_write(&input, to, err);
 }

@@ -9,6 +9,8 @@
 #ifndef APP_NOTIFY_NOTIFY_H
 #define APP_NOTIFY_NOTIFY_H
 
+#include <stddef.h>
+
 #include "base/clock.h"
 #include "base/scope.h"
 #include "engine/watch.h"
@@ -25,7 +27,13 @@ struct notify *notify_new(struct wire *wire, const char *store_failure, struct w
 int notify_tick(struct notify *notify, const struct watch_news *news, struct wall_time now,
     struct err *err) MUST_CHECK;
 
-/* What the last tick saw, for /metrics and the page: a loan until the next one; NULL: no tick yet. */
+/* /metrics of what the last tick saw; before the first one of a look of its own. */
+struct metrics_live;
+struct str;
+int notify_metrics(struct notify *notify, const struct metrics_live *live, size_t live_count,
+    struct str *to, struct err *err) MUST_CHECK;
+
+/* What the last tick saw, for the page: a loan until the next one; NULL: no tick yet. */
 const struct watch_seen *notify_last_seen(const struct notify *notify);
 
 /* A delivery that goes on is ended; what it had not sent yet waits for the next process. */
