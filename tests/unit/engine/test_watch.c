@@ -302,6 +302,20 @@ test_a_half_size_backup_is_suspicious(void **state)
 }
 
 static void
+test_two_before_are_too_few_to_suspect(void **state)
+{
+	struct site *site = *state;
+
+	add_backup(site, "b1", 1000);
+	site->now.us += HOUR;
+	add_backup(site, "b2", 1000);
+	site->now.us += HOUR;
+	add_backup(site, "b3", 1);
+	(void)tick(site);
+	assert_messages(site, "");
+}
+
+static void
 test_a_channel_that_fails_is_told_to_the_others(void **state)
 {
 	struct site *site = *state;
@@ -483,7 +497,7 @@ test_digest_once_a_day(void **state)
 /* ---- killed -------------------------------------------------------------------------------- */
 
 /*
- * A child ticks and is killed at a random moment, again and again, while the plant fails and
+ * A child ticks and is killed at some moment, again and again, while the plant fails and
  * recovers.  For every change there is exactly one message, whatever was cut off.
  */
 static void
@@ -539,6 +553,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_missed_until_one_is_begun, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_routes_by_severity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_half_size_backup_is_suspicious, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_two_before_are_too_few_to_suspect, setup,
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_a_channel_that_fails_is_told_to_the_others,
 		    setup, teardown),
