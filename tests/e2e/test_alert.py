@@ -388,6 +388,26 @@ def test_old_messages_are_given_up(site, mail, clock):
     assert site.query("SELECT is_given_up FROM outbox WHERE event = 'raised'") == [(1,)]
 
 
+def test_clocks_that_jump_lose_nothing(site, mail, clock):
+    """Written in a year that is not there yet, and sent in one that is over."""
+    site.configure({"mail": mail_channel(mail)})
+    site.env = clock(20 * 86400)
+    site.ended("failed", "x")
+    mail.behave = lambda: "drop"
+    site.watch()
+    mail.behave = lambda: None
+    site.env = clock(0)
+    site.deliver()
+    assert len(mail.raw) == 1 and site.waiting() == []
+    site.ended("ok")
+    with open(f"{site.state}/lock/alert-deliver.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        site.watch(expect=4)  # what there is to tell is written, but somebody else delivers
+    site.env = clock(25 * 86400)
+    site.watch()
+    assert "OVER: pg-daily" in mail.subjects()[-1] and len(mail.raw) == 2
+
+
 # --- killed ----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import plant
 from alert_peers import MailServer, wait_for
+from test_alert import clock  # noqa: F401 (a fixture)
 from test_pitr import Site, later
 from test_wal_receive import Receiver
 
@@ -91,6 +92,22 @@ def test_a_table_that_was_emptied(bs, configure, database, pg, mail):
            database)
     bs.run("run", "pg-daily", "-c", path, expect=(0, 3))
     assert watch(bs, path) == {}
+
+
+def test_proofs_and_drills_that_are_due(bs, configure, pg, mail, clock):
+    path = add_alerts(configure(databases=f"[{plant.EMPTY_DATABASE}]", jobs={
+        "pg-daily": 'source: postgresql, do: dump, at: "02:00", max_age: 365d, '
+                    "verify: { level: 1, every: 7d }"}), mail, "drill_max_age: 90d")
+    bs.ok("run", "pg-daily", "-c", path)
+    assert watch(bs, path) == {}
+    for days, expected in ((13, set()), (15, {"verify_overdue/pg-daily"}),
+                           (91, {"verify_overdue/pg-daily", "drill_overdue/postgresql"})):
+        bs.ok("alert", "watch", "-c", path, env=clock(days * 86400))
+        assert set(standing(bs, path)) == expected, days
+    alarm = standing(bs, path)["verify_overdue/pg-daily"]
+    bs.ok(*alarm["next_command"].split()[1:], "-c", path, env=clock(91 * 86400))
+    bs.ok("alert", "watch", "-c", path, env=clock(91 * 86400))
+    assert set(standing(bs, path)) == {"drill_overdue/postgresql"}
 
 
 @pytest.fixture

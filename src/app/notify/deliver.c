@@ -107,7 +107,10 @@ send_one(struct delivery *delivery, const struct config_channel *channel,
 	return record(delivery, row, &failure, err);
 }
 
-/* What is too old says something that is not so any more. */
+/*
+ * What was tried for so long says something that is not so any more.  Once everything is tried:
+ * it may be the clock that jumped.
+ */
 static int
 deliver_one(struct delivery *delivery, const struct outbox_row *row, struct err *err)
 {
@@ -117,7 +120,7 @@ deliver_one(struct delivery *delivery, const struct outbox_row *row, struct err 
 	if (channel == NULL)
 		return catalog_outbox_failed(delivery->catalog, row->id,
 		    "the configuration has no such channel any more", true, now, err);
-	if (now.us > row->expires_at.us)
+	if (now.us > row->expires_at.us && row->attempts > 0)
 		return catalog_outbox_failed(delivery->catalog, row->id,
 		    row->failure != NULL ? row->failure : "it was not sent in time", true, now,
 		    err);

@@ -10,7 +10,7 @@
 
 enum {
 	SUBJECT_MAX = 200,
-	ENCODED_WORD_BYTES = 45, /* of text: 60 of Base64, within the 75 of RFC 2047, section 2 */
+	ENCODED_WORD_BYTES = 39, /* of text: a line with "Subject: " within the 76 of RFC 2047 */
 };
 
 static bool
