@@ -102,6 +102,8 @@ add_runs(struct job_facts *facts, const struct seen_job *seen)
 	const struct run_row *failure = &seen->outcome.last_failure;
 
 	facts->missed_at = seen->outcome.missed_at;
+	if (seen->running.id != NULL)
+		facts->running_since = seen->running.started;
 	if (failure->id == NULL)
 		return;
 	facts->failures_in_a_row = seen->outcome.failures_in_a_row;
