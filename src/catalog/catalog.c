@@ -188,6 +188,15 @@ static const char *const migrations[] = {
 	"  at INTEGER NOT NULL,"
 	"  value TEXT"
 	") WITHOUT ROWID;",
+	/* Who did what through the page. */
+	"CREATE TABLE audit ("
+	"  seq INTEGER PRIMARY KEY,"
+	"  at INTEGER NOT NULL,"
+	"  who TEXT NOT NULL,"
+	"  action TEXT NOT NULL,"
+	"  subject TEXT,"
+	"  detail TEXT"
+	");",
 };
 
 /* Make the file ourselves: SQLite would give it a mode by the umask, and its log copies that. */

@@ -37,6 +37,8 @@ enum run_state {
 	RUN_LOST,
 };
 const char *run_state_name(enum run_state state); /* "running", "ok", ...: as in the database */
+/* The other way; a state of a newer version is taken for lost: not running, and not good. */
+enum run_state run_state_of(const char *name);
 
 /* One execution of a job.  Texts are owned by the row; id, job, source and verb are never NULL. */
 struct run_row {
@@ -136,6 +138,7 @@ struct run_filter {
 	const char *source;
 	const char *verb;
 	const enum run_state *state; /* NULL: any */
+	struct wall_time before;     /* started before it; 0: any */
 	unsigned limit;              /* 0: all */
 };
 

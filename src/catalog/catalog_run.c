@@ -31,9 +31,8 @@ run_state_name(enum run_state state)
 	return state_names[state];
 }
 
-/* A state of a newer version is shown as lost: not running, and not good. */
-static enum run_state
-state_of(const char *name)
+enum run_state
+run_state_of(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(state_names); i++) {
 		if (str_equals(state_names[i], name))
@@ -91,7 +90,7 @@ read_run(struct sql_reader *reader, struct run_row *run)
 	run->source = sql_read_text(reader);
 	run->verb = sql_read_text(reader);
 	state = sql_read_text(reader);
-	run->state = state_of(state);
+	run->state = run_state_of(state);
 	run->started = sql_read_time(reader);
 	run->finished = sql_read_time(reader);
 	run->backup_id = sql_read_text(reader);
@@ -191,10 +190,26 @@ catalog_run_get(struct catalog *catalog, const char *id, struct run_row *ret_run
 
 /* Each condition is written only when it is asked for, so that an index can serve the rest. */
 static void
-add_condition(struct str *sql, const char *column, bool is_wanted)
+add_condition(struct str *sql, const char *condition, bool is_wanted)
 {
 	if (is_wanted)
-		str_addf(sql, " AND %s = ?", column);
+		str_addf(sql, " AND %s ?", condition);
+}
+
+static void
+bind_filter(struct sql_binder *to, const struct run_filter *filter)
+{
+	if (filter->job != NULL)
+		sql_bind_text(to, filter->job);
+	if (filter->source != NULL)
+		sql_bind_text(to, filter->source);
+	if (filter->verb != NULL)
+		sql_bind_text(to, filter->verb);
+	if (filter->state != NULL)
+		sql_bind_text(to, run_state_name(*filter->state));
+	if (filter->before.us != 0)
+		sql_bind_time(to, filter->before);
+	sql_bind_int(to, filter->limit > 0 ? (int64_t)filter->limit : -1);
 }
 
 int
@@ -208,23 +223,16 @@ catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
 	int got;
 
 	str_add(&sql, "SELECT " RUN_COLUMNS("run") " FROM run WHERE true");
-	add_condition(&sql, "job", filter->job != NULL);
-	add_condition(&sql, "source", filter->source != NULL);
-	add_condition(&sql, "verb", filter->verb != NULL);
-	add_condition(&sql, "state", filter->state != NULL);
+	add_condition(&sql, "job =", filter->job != NULL);
+	add_condition(&sql, "source =", filter->source != NULL);
+	add_condition(&sql, "verb =", filter->verb != NULL);
+	add_condition(&sql, "state =", filter->state != NULL);
+	add_condition(&sql, "started <", filter->before.us != 0);
 	str_add(&sql, " ORDER BY started DESC, seq DESC LIMIT ?");
 	statement = to.statement = sql_prepare(catalog, str_text(&sql), err);
 	if (statement == NULL)
 		return -1;
-	if (filter->job != NULL)
-		sql_bind_text(&to, filter->job);
-	if (filter->source != NULL)
-		sql_bind_text(&to, filter->source);
-	if (filter->verb != NULL)
-		sql_bind_text(&to, filter->verb);
-	if (filter->state != NULL)
-		sql_bind_text(&to, run_state_name(*filter->state));
-	sql_bind_int(&to, filter->limit > 0 ? (int64_t)filter->limit : -1);
+	bind_filter(&to, filter);
 	while ((got = sql_step(catalog, statement, "read the runs", err)) > 0) {
 		struct sql_reader from = { .statement = statement };
 

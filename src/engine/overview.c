@@ -5,10 +5,13 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "engine/archive.h"
 #include "engine/engine.h"
-#include "engine/recovery.h"
-#include "source/source.h"
+#include "engine/lane.h"
+
+enum {
+	LEVEL_RESTORED = 2, /* from here on a proof is a restore */
+	RESTORES_SEEN = 200,
+};
 
 static void
 job_done(struct overview_job *job)
@@ -28,6 +31,12 @@ overview_done(struct overview *overview)
 	for (size_t i = 0; i < overview->jobs.count; i++)
 		job_done(&overview->jobs.items[i]);
 	vec_done(&overview->jobs);
+	vec_done(&overview->points);
+	for (size_t i = 0; i < overview->restores.count; i++) {
+		free(overview->restores.items[i].source);
+		free(overview->restores.items[i].backup_id);
+	}
+	vec_done(&overview->restores);
 	*overview = (struct overview){ .abnormal_count = 0 };
 }
 
@@ -55,6 +64,40 @@ is_good(const struct backup_row *row)
 	return !row->is_damaged && !row->is_unproven;
 }
 
+const struct overview_restore *
+overview_restore_of(const struct overview *overview, const char *source)
+{
+	for (size_t i = 0; i < overview->restores.count; i++) {
+		if (str_equals(overview->restores.items[i].source, source))
+			return &overview->restores.items[i];
+	}
+
+	return NULL;
+}
+
+/* Is this restore of a source later than what is known of it; then it takes that one's place. */
+static void
+note_restore(struct overview *overview, const char *source, const char *backup_id,
+    struct wall_time at, int64_t took_us)
+{
+	struct overview_restore *known = NULL;
+
+	for (size_t i = 0; i < overview->restores.count; i++) {
+		if (str_equals(overview->restores.items[i].source, source))
+			known = &overview->restores.items[i];
+	}
+	if (known != NULL && known->at.us > at.us)
+		return;
+	if (known == NULL) {
+		known = vec_add(&overview->restores);
+		known->source = xstrdup(source);
+	}
+	free(known->backup_id);
+	known->backup_id = xstrdup(backup_id);
+	known->at = at;
+	known->took_us = took_us;
+}
+
 /* Rows come newest first, so the first good one is the newest. */
 static void
 count_backup(struct overview *overview, struct backup_row *row)
@@ -70,6 +113,17 @@ count_backup(struct overview *overview, struct backup_row *row)
 		job->kind = xstrdup(row->kind);
 	job->backups_count++;
 	job->stored_bytes += row->stored_bytes;
+	vec_push(&overview->points,
+	    ((struct overview_point){
+		.job = (size_t)(job - overview->jobs.items),
+		.started = row->started,
+		.consistent_at = row->consistent_at,
+		.stored_bytes = row->stored_bytes,
+		.level = row->level,
+		.is_good = is_good(row),
+	    }));
+	if (row->level >= LEVEL_RESTORED && is_good(row))
+		note_restore(overview, row->source, row->id, row->level_at, 0);
 	if (row->level > job->proved_level && is_good(row)) {
 		job->proved_level = row->level;
 		job->proved_at = row->level_at;
@@ -98,6 +152,11 @@ judge_stream(struct overview_job *job, struct wall_time now)
 	char age[CLOCK_TEXT_SIZE];
 	char limit[CLOCK_TEXT_SIZE];
 
+	if (job->stream->failure != NULL)
+		say(job,
+		    xasprintf("it cannot be told what can be brought back: %s",
+			job->stream->failure),
+		    xasprintf("blackstart window %s", job->source));
 	if (job->is_continuous && !job->is_running)
 		say(job, xstrdup("it is not running: nothing is received"),
 		    xasprintf("blackstart run %s", job->job));
@@ -125,7 +184,7 @@ judge(struct overview_job *job, struct wall_time now)
 			job->last.state == RUN_LOST ? "was lost" : "failed",
 			job->last.message != NULL ? job->last.message : "no message"),
 		    xasprintf("blackstart log %s", job->last.id));
-	if (job->is_stream)
+	if (job->stream != NULL)
 		judge_stream(job, now);
 	else if (job->newest.id == NULL && (job->last.id != NULL || job->max_age_us > 0))
 		say(job, xstrdup("there is no good backup"),
@@ -181,49 +240,108 @@ find_stream_run(struct engine *engine, struct overview_job *job, struct err *err
 }
 
 static int
-look_at_stream(struct engine *engine, struct overview_job *job, struct source *source,
-    struct err *err)
+look_at_stream(struct engine *engine, struct overview_job *job, struct err *err)
 {
-	SCOPED(window_report_done) struct window_report report = { .pieces_count = 0 };
+	const struct window_report *report = &job->stream->report;
 
-	job->is_stream = true;
 	if (find_stream_run(engine, job, err) < 0)
 		return -1;
-	if (!engine_archive_exists(engine, source->ops, source->label))
-		return 0;
-	if (recovery_window(engine, source, &report, err) < 0)
-		return -1;
-	job->stored_bytes = report.stored_bytes;
-	for (size_t i = 0; i < report.spans.count; i++) {
-		const struct window_span *span = &report.spans.items[i];
+	job->stored_bytes = report->stored_bytes;
+	for (size_t i = 0; i < report->spans.count; i++) {
+		const struct window_span *span = &report->spans.items[i];
 
 		if (job->window_to.us != 0 && !span->is_current)
 			continue;
 		job->window_from = span->from;
 		job->window_to = span->to;
 	}
-	if (report.gaps.count > 0)
+	if (report->gaps.count > 0)
 		say(job,
-		    xasprintf("%zu %s in the log", report.gaps.count,
-			report.gaps.count == 1 ? "gap" : "gaps"),
+		    xasprintf("%zu %s in the log", report->gaps.count,
+			report->gaps.count == 1 ? "gap" : "gaps"),
 		    xasprintf("blackstart window %s", job->source));
 
 	return 0;
 }
 
 static int
-look_at_streams(struct engine *engine, struct overview *overview,
-    const struct overview_expectation *expected, size_t expected_count, struct err *err)
+look_at_streams(struct engine *engine, struct overview *overview, struct err *err)
 {
-	for (size_t i = 0; i < expected_count; i++) {
-		struct overview_job *job = job_line(overview, expected[i].job, expected[i].source);
+	for (size_t i = 0; i < overview->jobs.count; i++) {
+		struct overview_job *job = &overview->jobs.items[i];
 
-		if (expected[i].stream != NULL &&
-		    look_at_stream(engine, job, expected[i].stream, err) < 0)
+		if (job->stream != NULL && look_at_stream(engine, job, err) < 0)
 			return -1;
 	}
 
 	return 0;
+}
+
+static bool
+is_good_run(const struct run_row *run)
+{
+	return run->state == RUN_OK || run->state == RUN_WARNING;
+}
+
+/* The level of a backup says when it was restored last; its run says how long that took. */
+static int
+time_trials(struct engine *engine, struct overview *overview, struct err *err)
+{
+	const struct run_filter trials = { .verb = "verify", .limit = RESTORES_SEEN };
+	SCOPED(run_rows_done) struct run_rows runs = { .rows = { .count = 0 } };
+
+	if (overview->restores.count == 0)
+		return 0;
+	if (catalog_run_list(engine->catalog, &trials, &runs, err) < 0)
+		return -1;
+	for (size_t i = runs.rows.count; i > 0; i--) {
+		const struct run_row *run = &runs.rows.items[i - 1];
+
+		for (size_t j = 0; j < overview->restores.count && is_good_run(run); j++) {
+			struct overview_restore *restore = &overview->restores.items[j];
+
+			if (str_equals(restore->backup_id, run->backup_id))
+				restore->took_us = run->finished.us - run->started.us;
+		}
+	}
+
+	return 0;
+}
+
+static int
+add_restores(struct engine *engine, struct overview *overview, struct err *err)
+{
+	const struct run_filter restores = { .verb = "restore", .limit = RESTORES_SEEN };
+	SCOPED(run_rows_done) struct run_rows runs = { .rows = { .count = 0 } };
+
+	if (time_trials(engine, overview, err) < 0 ||
+	    catalog_run_list(engine->catalog, &restores, &runs, err) < 0)
+		return -1;
+	for (size_t i = 0; i < runs.rows.count; i++) {
+		const struct run_row *run = &runs.rows.items[i];
+
+		if (is_good_run(run))
+			note_restore(overview, run->source, run->backup_id, run->finished,
+			    run->finished.us - run->started.us);
+	}
+
+	return 0;
+}
+
+/* A job of the configuration has its line, whether it ever ran or not. */
+static void
+expect(struct overview *overview, const struct overview_expectation *expected)
+{
+	struct overview_job *job = job_line(overview, expected->job, expected->source);
+
+	job->kind = xstrdup(expected->kind);
+	job->max_age_us = expected->max_age_us;
+	job->next_run = expected->next_run;
+	job->is_continuous = expected->is_continuous;
+	job->is_manual = expected->is_manual;
+	job->is_expected = true;
+	job->stream = expected->stream;
+	job->calendar = expected->calendar;
 }
 
 int
@@ -234,21 +352,16 @@ overview_make(struct engine *engine, const struct overview_expectation *expected
 	SCOPED(overview_done) struct overview overview = { .abnormal_count = 0 };
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
 
-	for (size_t i = 0; i < expected_count; i++) {
-		struct overview_job *job = job_line(&overview, expected[i].job, expected[i].source);
-
-		job->kind = xstrdup(expected[i].kind);
-		job->max_age_us = expected[i].max_age_us;
-		job->next_run = expected[i].next_run;
-		job->is_continuous = expected[i].is_continuous;
-	}
-	if (add_runs(engine, &overview, err) < 0 ||
-	    look_at_streams(engine, &overview, expected, expected_count, err) < 0 ||
+	for (size_t i = 0; i < expected_count; i++)
+		expect(&overview, &expected[i]);
+	if (add_runs(engine, &overview, err) < 0 || look_at_streams(engine, &overview, err) < 0 ||
 	    catalog_backup_list(engine->catalog, &all, &rows, err) < 0 ||
 	    store_space(engine->store, &overview.space, err) < 0)
 		return -1;
 	for (size_t i = 0; i < rows.rows.count; i++)
 		count_backup(&overview, &rows.rows.items[i]);
+	if (add_restores(engine, &overview, err) < 0)
+		return -1;
 	for (size_t i = 0; i < overview.jobs.count; i++) {
 		judge(&overview.jobs.items[i], now);
 		overview.abnormal_count += overview.jobs.items[i].abnormal != NULL ? 1 : 0;

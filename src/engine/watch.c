@@ -57,6 +57,7 @@ look(struct watch *watch, struct wall_time now, struct err *err)
 		.jobs = watch->settings->jobs,
 		.jobs_count = watch->settings->jobs_count,
 		.wants_drills = watch->settings->drill_max_age_us > 0,
+		.wants_manifests = true,
 		.memory = &watch->memory,
 	};
 	struct watch_seen seen;

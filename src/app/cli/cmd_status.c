@@ -1,19 +1,17 @@
 /* status: can we recover, and what needs a look. */
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
-#include "app/cli/rows_json.h"
 #include "app/expect.h"
+#include "app/state_json.h"
 #include "base/err.h"
 #include "base/parse.h"
 #include "base/str.h"
 #include "config/config.h"
-#include "engine/overview.h"
-#include "source/source.h"
+#include "engine/lane.h"
+#include "engine/state.h"
 #include "store/store.h"
 
 static const char *
@@ -21,7 +19,7 @@ last_text(const struct overview_job *job, char *text, size_t size)
 {
 	char ago[2 * CLOCK_TEXT_SIZE];
 
-	if (job->is_running && job->last.id != NULL && job->is_stream) {
+	if (job->is_running && job->last.id != NULL && job->stream != NULL) {
 		(void)snprintf(text, size, "running for %s",
 		    clock_format_duration(clock_wall().us - job->last.started.us, ago));
 		return text;
@@ -36,51 +34,84 @@ last_text(const struct overview_job *job, char *text, size_t size)
 	return text;
 }
 
-/* "Can we recover?  Yes: postgresql to ..." : the first line, and the one that matters. */
+/* "Can we recover?  Yes: 'postgresql' to ...": the first line, and the one that matters. */
 static void
-print_answer(const struct cli *cli, const struct overview *overview)
+print_answer(const struct answer *answer)
 {
-	const struct overview_job *best = NULL;
-	const struct overview_job *stream = NULL;
-	char when[CLOCK_TEXT_SIZE], until[CLOCK_TEXT_SIZE], ago[2 * CLOCK_TEXT_SIZE];
+	out_line("Can we recover?  %s: %s", answer_verdict_word(answer->verdict), answer->text);
+	for (size_t i = 0; i < answer->sources.count && answer->sources.count > 1; i++) {
+		const struct answer_source *source = &answer->sources.items[i];
 
-	for (size_t i = 0; i < overview->jobs.count; i++) {
-		const struct overview_job *job = &overview->jobs.items[i];
-
-		if (job->window_to.us != 0 &&
-		    (stream == NULL || job->window_to.us > stream->window_to.us))
-			stream = job;
-		if (job->newest.id != NULL &&
-		    (best == NULL || job->newest.consistent_at.us > best->newest.consistent_at.us))
-			best = job;
+		out_line("  %s%s: %s%s%s", source->why != NULL ? "! " : "  ", source->source,
+		    source->text, source->why != NULL ? "; " : "",
+		    source->why != NULL ? source->why : "");
 	}
-	if (best == NULL) {
-		out_line("Can we recover?  NO: there is no good backup in '%s'.",
-		    cli->wire.engine.store->location);
-		return;
-	}
-	if (stream != NULL && stream->window_to.us >= best->newest.consistent_at.us) {
-		out_line("Can we recover?  Yes: '%s' to any second from %s to %s (%s).",
-		    stream->source, out_time(cli, stream->window_from, when),
-		    out_time(cli, stream->window_to, until), out_ago(stream->window_to, ago));
-		return;
-	}
-	out_line("Can we recover?  Yes: '%s' as it was at %s (%s), %s.", best->source,
-	    out_time(cli, best->newest.consistent_at, when),
-	    out_ago(best->newest.consistent_at, ago), out_proof(&best->newest));
 }
 
-/* How old the newest state is that the job can bring back. */
+/* How old the newest state is that the job can bring back, and how old it may be. */
 static const char *
-last_good(const struct overview_job *job, char *text)
+last_good(const struct overview_job *job, char *text, size_t size)
 {
-	struct wall_time at = job->is_stream ? job->window_to : job->newest.consistent_at;
+	struct wall_time at = job->stream != NULL ? job->window_to : job->newest.consistent_at;
+	char ago[2 * CLOCK_TEXT_SIZE], limit[CLOCK_TEXT_SIZE];
 
-	return at.us != 0 ? out_ago(at, text) : "none";
+	if (at.us == 0)
+		return "none";
+	if (job->max_age_us == 0)
+		(void)snprintf(text, size, "%s", out_ago(at, ago));
+	else
+		(void)snprintf(text, size, "%s, limit %s", out_ago(at, ago),
+		    clock_format_duration(job->max_age_us, limit));
+
+	return text;
+}
+
+/* The last due runs, the newest at the right; what went wrong is in capitals. */
+static const char *
+strip_text(const struct state_job *job, char *text)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < STATE_STRIP_CELLS; i++) {
+		enum state_cell cell = job->cells[i];
+		char letter = state_cell_letter(cell);
+		bool is_loud = cell == STATE_CELL_FAILED || cell == STATE_CELL_MISSED;
+
+		if (size > 0 || cell != STATE_CELL_NONE)
+			text[size++] = is_loud ? (char)(letter - 'a' + 'A') : letter;
+	}
+	text[size] = '\0';
+
+	return text;
 }
 
 static void
-print_matrix(const struct cli *cli, const struct overview *overview)
+print_job(const struct cli *cli, const struct overview_job *job, const struct state_job *history,
+    struct table *table)
+{
+	char last[128], good[192], ago[2 * CLOCK_TEXT_SIZE], size[32], next[CLOCK_TEXT_SIZE];
+	char strip[STATE_STRIP_CELLS + 1];
+
+	table_cell(table, "%s%s", job->abnormal != NULL ? "! " : "  ", job->job);
+	table_cell(table, "%s", job->kind != NULL ? job->kind : "-");
+	table_cell(table, "%s", last_text(job, last, sizeof(last)));
+	table_cell(table, "%s", last_good(job, good, sizeof(good)));
+	if (job->stream != NULL)
+		table_cell(table, "-");
+	else
+		table_cell(table, "%u", job->backups_count);
+	table_cell(table, "%s", format_bytes(job->stored_bytes, size));
+	if (job->proved_level >= 0)
+		table_cell(table, "L%d, %s", job->proved_level, out_ago(job->proved_at, ago));
+	else
+		table_cell(table, job->stream != NULL ? "-" : "no");
+	table_cell(table, "%s",
+	    job->is_continuous ? "all the time" : out_time(cli, job->next_run, next));
+	table_cell(table, "%s", strip_text(history, strip));
+}
+
+static void
+print_matrix(const struct cli *cli, const struct state *state)
 {
 	static const char *const headers[] = {
 		"JOB",
@@ -91,31 +122,13 @@ print_matrix(const struct cli *cli, const struct overview *overview)
 		"SIZE",
 		"PROVED",
 		"NEXT",
+		"LAST DUE RUNS",
 		NULL,
 	};
 	SCOPED(table_freep) struct table *table = table_new(headers);
 
-	for (size_t i = 0; i < overview->jobs.count; i++) {
-		const struct overview_job *job = &overview->jobs.items[i];
-		char last[128], ago[2 * CLOCK_TEXT_SIZE], size[32], next[CLOCK_TEXT_SIZE];
-
-		table_cell(table, "%s%s", job->abnormal != NULL ? "! " : "  ", job->job);
-		table_cell(table, "%s", job->kind != NULL ? job->kind : "-");
-		table_cell(table, "%s", last_text(job, last, sizeof(last)));
-		table_cell(table, "%s", last_good(job, ago));
-		if (job->is_stream)
-			table_cell(table, "-");
-		else
-			table_cell(table, "%u", job->backups_count);
-		table_cell(table, "%s", format_bytes(job->stored_bytes, size));
-		if (job->proved_level >= 0)
-			table_cell(table, "L%d, %s", job->proved_level,
-			    out_ago(job->proved_at, ago));
-		else
-			table_cell(table, job->is_stream ? "-" : "no");
-		table_cell(table, "%s",
-		    job->is_continuous ? "all the time" : out_time(cli, job->next_run, next));
-	}
+	for (size_t i = 0; i < state->overview.jobs.count; i++)
+		print_job(cli, &state->overview.jobs.items[i], &state->jobs.items[i], table);
 	table_print(table);
 }
 
@@ -143,114 +156,49 @@ print_abnormal(const struct overview *overview)
 }
 
 static void
-print_overview(const struct cli *cli, const struct overview *overview)
+print_state(const struct cli *cli, const struct state *state)
 {
+	const struct overview *overview = &state->overview;
 	char used[32], capacity[32];
 
 	if (cli->wire.config != NULL)
 		out_line("%s", cli->wire.config->site);
-	print_answer(cli, overview);
+	print_answer(&state->answer);
 	(void)putchar('\n');
 	if (overview->jobs.count > 0)
-		print_matrix(cli, overview);
+		print_matrix(cli, state);
 	out_line("store %s: %s used of %s", cli->wire.engine.store->location,
 	    format_bytes(overview->space.used_bytes, used),
 	    format_bytes(overview->space.capacity_bytes, capacity));
 	print_abnormal(overview);
 }
 
-static json_t *
-job_json(const struct overview_job *job)
-{
-	json_t *root = json_object();
-
-	(void)json_object_set_new(root, "job", out_json_text(job->job));
-	(void)json_object_set_new(root, "source", out_json_text(job->source));
-	(void)json_object_set_new(root, "kind", out_json_text(job->kind));
-	(void)json_object_set_new(root, "running", json_boolean(job->is_running));
-	(void)json_object_set_new(root, "last_run",
-	    job->last.id != NULL ? run_row_json(&job->last) : json_null());
-	(void)json_object_set_new(root, "newest_backup",
-	    job->newest.id != NULL ? backup_row_json(&job->newest) : json_null());
-	(void)json_object_set_new(root, "backups_count", json_integer(job->backups_count));
-	(void)json_object_set_new(root, "stored_bytes",
-	    json_integer((json_int_t)job->stored_bytes));
-	(void)json_object_set_new(root, "proved_level",
-	    job->proved_level >= 0 ? json_integer(job->proved_level) : json_null());
-	(void)json_object_set_new(root, "proved_at", out_json_time(job->proved_at));
-	(void)json_object_set_new(root, "max_age_us", json_integer(job->max_age_us));
-	(void)json_object_set_new(root, "next_run", out_json_time(job->next_run));
-	(void)json_object_set_new(root, "continuous", json_boolean(job->is_continuous));
-	(void)json_object_set_new(root, "window_from", out_json_time(job->window_from));
-	(void)json_object_set_new(root, "window_to", out_json_time(job->window_to));
-	(void)json_object_set_new(root, "abnormal", out_json_text(job->abnormal));
-	(void)json_object_set_new(root, "next_command", out_json_text(job->next_command));
-
-	return root;
-}
-
-static int
-overview_json(const struct cli *cli, const struct overview *overview, struct err *err)
-{
-	json_t *root = json_object();
-	json_t *jobs = json_array();
-
-	for (size_t i = 0; i < overview->jobs.count; i++)
-		(void)json_array_append_new(jobs, job_json(&overview->jobs.items[i]));
-	(void)json_object_set_new(root, "site",
-	    out_json_text(cli->wire.config != NULL ? cli->wire.config->site : NULL));
-	(void)json_object_set_new(root, "store", out_json_text(cli->wire.engine.store->location));
-	(void)json_object_set_new(root, "used_bytes",
-	    json_integer((json_int_t)overview->space.used_bytes));
-	(void)json_object_set_new(root, "capacity_bytes",
-	    json_integer((json_int_t)overview->space.capacity_bytes));
-	(void)json_object_set_new(root, "jobs", jobs);
-	(void)json_object_set_new(root, "unproven_count", json_integer(overview->unproven_count));
-	(void)json_object_set_new(root, "damaged_count", json_integer(overview->damaged_count));
-	(void)json_object_set_new(root, "abnormal_count", json_integer(overview->abnormal_count));
-
-	return out_json(root, "blackstart.status/1", err);
-}
-
-/* A job whose kind is its source's stream is asked what can be brought back along it. */
-static int
-find_streams(struct cli *cli, struct expectations *expected, struct err *err)
-{
-	for (size_t i = 0; i < expected->rows.count; i++) {
-		struct overview_expectation *row = &expected->rows.items[i];
-		const struct config_source *from = config_find_source(cli->wire.config,
-		    row->source);
-		struct source *source = wire_source_offline(&cli->wire, from->name, from->type,
-		    err);
-
-		if (source == NULL)
-			return -1;
-		if (source->ops->stream != NULL && str_equals(source->ops->stream->name, row->kind))
-			row->stream = source;
-	}
-
-	return 0;
-}
-
 static int
 cmd_status(struct cli *cli, struct err *err)
 {
-	SCOPED(overview_done) struct overview overview = { .abnormal_count = 0 };
+	SCOPED(state_done) struct state state = { .days_from = { .us = 0 } };
+	SCOPED(state_keeper_freep) struct state_keeper *keeper = state_keeper_new();
+	SCOPED(lanes_done) struct lanes lanes = { .items = { .count = 0 } };
 	SCOPED(expectations_done) struct expectations expected = { .rows = { .count = 0 } };
-	struct wall_time now = clock_wall();
+	struct state_request request = { .now = clock_wall() };
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
-	    expectations_make(cli->wire.config, now, &expected, err) < 0 ||
-	    find_streams(cli, &expected, err) < 0 ||
-	    overview_make(&cli->wire.engine, expected.rows.items, expected.rows.count, now,
-		&overview, err) < 0)
+	    expectations_make(cli->wire.config, request.now, &expected, err) < 0 ||
+	    expectations_find_streams(&expected, &cli->wire, &lanes, 0, err) < 0)
 		return -1;
-	if (cli->is_json && overview_json(cli, &overview, err) < 0)
+	request.expected = expected.rows.items;
+	request.expected_count = expected.rows.count;
+	if (state_make(keeper, &cli->wire.engine, &request, &state, err) < 0)
+		return -1;
+	if (cli->is_json &&
+	    out_json(state_json(&state, cli->wire.engine.store->location,
+			 cli->wire.config != NULL ? cli->wire.config->site : NULL),
+		"blackstart.status/1", err) < 0)
 		return -1;
 	if (!cli->is_json)
-		print_overview(cli, &overview);
+		print_state(cli, &state);
 
-	return overview.abnormal_count > 0 ? EXIT_WARNINGS : EXIT_OK;
+	return state.overview.abnormal_count > 0 ? EXIT_WARNINGS : EXIT_OK;
 }
 
 const struct command_entry cmd_status_entries[] = {

@@ -1,0 +1,103 @@
+#include "catalog/catalog_history.h"
+
+#include "base/err.h"
+#include "catalog/sql_internal.h"
+
+#define POINT_COLUMNS "state, started, finished, source_bytes, stored_bytes"
+
+void
+run_points_done(struct run_points *points)
+{
+	vec_done(&points->items);
+}
+
+/* What others wrote is seen by SQLite's version of the data, what we wrote by our own count. */
+int
+catalog_change_mark(struct catalog *catalog, uint64_t *ret_mark, struct err *err)
+{
+	SCOPED(sql_finalizep)
+	sqlite3_stmt *statement = sql_prepare(catalog, "PRAGMA data_version", err);
+	struct sql_reader from = { .statement = statement };
+	uint64_t others;
+
+	if (statement == NULL || sql_step(catalog, statement, "look for changes", err) < 0)
+		return -1;
+	others = (uint64_t)sql_read_int(&from);
+	*ret_mark = others << 40 ^ (uint64_t)sqlite3_total_changes64(catalog->db);
+
+	return 0;
+}
+
+static void
+read_point(sqlite3_stmt *statement, struct run_point *point)
+{
+	struct sql_reader from = { .statement = statement };
+	SCOPED(freep) char *state = sql_read_text(&from);
+
+	point->state = run_state_of(state);
+	point->started = sql_read_time(&from);
+	point->finished = sql_read_time(&from);
+	point->source_bytes = sql_read_bytes(&from);
+	point->stored_bytes = sql_read_bytes(&from);
+}
+
+int
+catalog_run_points(struct catalog *catalog, const char *job, const char *verb, unsigned limit,
+    struct run_points *ret_points, struct err *err)
+{
+	SCOPED(run_points_done) struct run_points points = { .items = { .count = 0 } };
+	SCOPED(sql_finalizep)
+	sqlite3_stmt *statement = sql_prepare(catalog,
+	    "SELECT " POINT_COLUMNS " FROM run INDEXED BY run_by_verb_job"
+	    " WHERE verb = ? AND job = ? ORDER BY started DESC LIMIT ?",
+	    err);
+	struct sql_binder to = { .statement = statement };
+	int got;
+
+	if (statement == NULL)
+		return -1;
+	sql_bind_text(&to, verb);
+	sql_bind_text(&to, job);
+	sql_bind_int(&to, limit);
+	while ((got = sql_step(catalog, statement, "read the runs", err)) > 0)
+		read_point(statement, vec_add(&points.items));
+	if (got < 0)
+		return -1;
+	*ret_points = points;
+	points = (struct run_points){ .items = { .count = 0 } };
+
+	return 0;
+}
+
+int
+catalog_run_last_good(struct catalog *catalog, const struct run_spans *spans,
+    struct run_point *points, struct err *err)
+{
+	SCOPED(sql_finalizep)
+	sqlite3_stmt *statement = sql_prepare(catalog,
+	    "SELECT " POINT_COLUMNS " FROM run INDEXED BY run_by_verb_job"
+	    " WHERE verb = ? AND job = ? AND started >= ? AND started < ?"
+	    " AND state IN ('ok', 'warning') ORDER BY started DESC LIMIT 1",
+	    err);
+
+	if (statement == NULL)
+		return -1;
+	for (size_t i = 0; i + 1 < spans->count; i++) {
+		struct sql_binder to = { .statement = statement };
+		int got;
+
+		sql_bind_text(&to, spans->verb);
+		sql_bind_text(&to, spans->job);
+		sql_bind_time(&to, spans->bounds[i]);
+		sql_bind_time(&to, spans->bounds[i + 1]);
+		got = sql_step(catalog, statement, "read the runs", err);
+		if (got < 0)
+			return -1;
+		points[i] = (struct run_point){ .state = RUN_RUNNING };
+		if (got > 0)
+			read_point(statement, &points[i]);
+		(void)sqlite3_reset(statement);
+	}
+
+	return 0;
+}
