@@ -139,6 +139,7 @@ add_job(struct facts *facts, const struct seen_job *seen, const struct watch_new
 		if (level >= 0 && level < BACKUP_LEVELS_COUNT)
 			job->verified_at = seen->proofs.at[level];
 	}
+	job->is_stall_unknown = news == NULL;
 	for (size_t i = 0; news != NULL && i < news->stalls_count; i++) {
 		if (!str_equals(news->stalls[i].job, job->job))
 			continue;

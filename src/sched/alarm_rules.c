@@ -145,7 +145,10 @@ apply_stalled(const struct applying *applying, const struct job_facts *job)
 	struct alarm_condition *condition = add(applying, ALARM_STALLED, job->job);
 	char when[CLOCK_TEXT_SIZE];
 
-	if (condition == NULL || job->stalled_at.us == 0)
+	if (condition == NULL)
+		return;
+	condition->is_unknown = job->is_stall_unknown;
+	if (job->stalled_at.us == 0)
 		return;
 	condition->severity = ALARM_WARNING;
 	condition->since = job->stalled_at;

@@ -35,6 +35,7 @@ struct job_facts {
 	struct wall_time missed_at;  /* the newest due run that could not start, and none since */
 	struct wall_time stalled_at; /* a run that goes on has said nothing since then */
 	const char *stalled_run;
+	bool is_stall_unknown; /* who asks does not supervise the runs */
 
 	/* Of its backups. */
 	int64_t max_age_us;
