@@ -22,6 +22,10 @@ cmd_metrics(struct cli *cli, struct err *err)
 	SCOPED(freep) char *store_failure = NULL;
 	struct wall_time now = clock_wall();
 
+	if (cli->is_json) {
+		(void)err_set(err, ERR_USAGE, "metrics has one format, that of Prometheus");
+		return err_hint(err, "'blackstart status --json' is for other programs.");
+	}
 	if (wire_open_watch(&cli->wire, cli->args, &store_failure, err) < 0 ||
 	    notify_setup_make(&cli->wire, now, &setup, err) < 0)
 		return -1;
