@@ -122,8 +122,6 @@ add_job(struct facts *facts, const struct seen_job *seen, const struct watch_new
 	int level = seen->of->verify_level;
 
 	job->job = seen->of->job;
-	job->source = seen->of->source;
-	job->kind = seen->of->kind;
 	job->known_since = seen->known_since;
 	job->max_age_us = seen->of->stream == NULL ? seen->of->max_age_us : 0;
 	job->verify_level = level;

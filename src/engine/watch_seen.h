@@ -27,7 +27,6 @@ struct source;
 struct watch_job {
 	const char *job;
 	const char *source;
-	const char *kind;
 	int64_t interval_us;       /* 0: no fixed one */
 	int64_t max_age_us;        /* of its last good backup; 0: no limit */
 	int64_t stream_max_age_us; /* of a stream's last commit; 0: no limit */

@@ -20,8 +20,6 @@ enum { ALARM_FAILURES_CRITICAL = 2, ALARM_CHANNEL_FAILURES_MAX = 4, ALARM_SIZES_
 /* Of one job.  All texts of the facts are loans; NULL or 0 is "none" everywhere. */
 struct job_facts {
 	const char *job;
-	const char *source;
-	const char *kind;
 	struct wall_time known_since; /* when we began to expect something of it */
 
 	/* Of its runs; one that is going on does not count among them. */

@@ -71,7 +71,6 @@ add_job(struct wire *wire, const struct config_job *from, struct wall_time now,
 	const struct config_source *source = config_find_source(wire->config, from->source);
 	struct watch_job job = { .job = from->name,
 		.source = from->source,
-		.kind = from->kind,
 		.max_age_us = from->max_age_us,
 		.verify_level = -1 };
 

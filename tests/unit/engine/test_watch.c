@@ -29,11 +29,7 @@
 #define TICK (15 * US_PER_S)
 
 static const struct watch_job jobs[] = {
-	{ .job = "pg-daily",
-	    .source = "plant",
-	    .kind = "dump",
-	    .max_age_us = 2 * DAY,
-	    .verify_level = -1 },
+	{ .job = "pg-daily", .source = "plant", .max_age_us = 2 * DAY, .verify_level = -1 },
 };
 
 static const struct watch_channel channels[] = {

@@ -78,7 +78,6 @@ a_job(void)
 {
 	return (struct job_facts){
 		.job = "pg-daily",
-		.source = "postgresql",
 		.known_since = { START },
 		.max_age_us = 2 * DAY,
 		.newest_id = "pg-daily-1",
