@@ -169,8 +169,10 @@ add_times(const struct message *message, struct str *to)
 	if (is_event(message, "cleared"))
 		str_addf(to, "\n%-8s%s, after %s\n",
 		    "Over:", zone_format(message->zone, row->at, until), lasted);
-	else
+	else if (lasted_us >= 60 * US_PER_S)
 		str_addf(to, " (for %s)\n", lasted);
+	else
+		str_add_char(to, '\n');
 }
 
 void
