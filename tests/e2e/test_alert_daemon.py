@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -129,7 +130,9 @@ def test_stopped_while_it_delivers(site, hook, ticking):  # noqa: F811
     ticker = ticking()
     site.ended("failed", "x")
     wait_for(lambda: hook.requests, what="the request")
+    began = time.monotonic()
     ticker.stop()
+    assert time.monotonic() - began < 1.5
     assert site.waiting() == [("hook", "raised")]
     release.set()
 
