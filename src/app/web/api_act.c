@@ -33,7 +33,7 @@ read_body(struct web_call *call)
 	if (json_is_object(root))
 		return root;
 	json_decref(root);
-	http_reply_refuse(call->reply, 400, NULL, "the body is not a JSON object");
+	reply_refuse(call->reply, 400, NULL, "the body is not a JSON object");
 
 	return NULL;
 }
@@ -85,17 +85,16 @@ conclude(struct web_call *call, const char *action, const char *subject, const c
 
 	audit(call, call->session->who, action, subject, detail);
 	if (failure != NULL)
-		http_reply_error(call->reply, 0, failure);
+		reply_error(call->reply, 0, failure);
 	else
-		http_reply_json(call->reply, "blackstart.done/1",
+		reply_json(call->reply, "blackstart.done/1",
 		    json_pack("{s:s, s:o}", "done", action, "subject", out_json_text(subject)));
 }
 
 static void
 refuse_absent(struct web_call *call)
 {
-	http_reply_refuse(call->reply, 501, "'blackstart serve' can.",
-	    "this server cannot do that");
+	reply_refuse(call->reply, 501, "'blackstart serve' can.", "this server cannot do that");
 }
 
 /* ---- login --------------------------------------------------------------------------------------- */
@@ -109,7 +108,7 @@ web_cookie_name(const struct web_app *app)
 static void
 set_cookie(struct web_call *call, const char *value, int age_s)
 {
-	http_add_header(call->reply, "Set-Cookie",
+	reply_add_header(call->reply, "Set-Cookie",
 	    "%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Strict%s", web_cookie_name(call->app),
 	    value, age_s, call->app->is_tls ? "; Secure" : "");
 }
@@ -124,7 +123,7 @@ tell_session(struct web_call *call, const struct session *session)
 	    session != NULL ? out_json_text(session->who) : json_null());
 	(void)json_object_set_new(root, "csrf",
 	    session != NULL ? json_string(session->csrf) : json_null());
-	http_reply_json(call->reply, "blackstart.session/1", root);
+	reply_json(call->reply, "blackstart.session/1", root);
 }
 
 void
@@ -162,7 +161,7 @@ log_in(struct web_call *call, const json_t *body)
 		if (err.kind != ERR_AUTH)
 			log_warning("nobody can log in to the page: %s", err.msg);
 		audit(call, who, "login refused", NULL, err.msg);
-		http_reply_error(call->reply, err.kind == ERR_AUTH ? 401 : 500, &err);
+		reply_error(call->reply, err.kind == ERR_AUTH ? 401 : 500, &err);
 		return;
 	}
 	session = sessions_begin(&call->app->sessions, call->request->client, who, clock_mono());
@@ -178,14 +177,14 @@ web_post_login(struct web_call *call)
 	unsigned wait_s;
 
 	if (call->app->token_path == NULL) {
-		http_reply_refuse(call->reply, 403, "Set web.token_file in the configuration.",
+		reply_refuse(call->reply, 403, "Set web.token_file in the configuration.",
 		    "this page only shows");
 		return;
 	}
 	if (!sessions_may_try(&call->app->sessions, call->request->client, clock_mono(), &wait_s)) {
-		http_add_header(call->reply, "Retry-After", "%u", wait_s);
-		http_reply_refuse(call->reply, 429, NULL,
-		    "too many wrong tokens: try again in %u s", wait_s);
+		reply_add_header(call->reply, "Retry-After", "%u", wait_s);
+		reply_refuse(call->reply, 429, NULL, "too many wrong tokens: try again in %u s",
+		    wait_s);
 		return;
 	}
 	body = read_body(call);
@@ -213,7 +212,7 @@ read_order(struct web_call *call, const json_t *body, struct web_alarm_order *or
 	order->who = call->session->who;
 	if (order->rule != NULL && order->subject != NULL)
 		return true;
-	http_reply_refuse(call->reply, 400, NULL, "an alarm is named by its 'rule' and 'subject'");
+	reply_refuse(call->reply, 400, NULL, "an alarm is named by its 'rule' and 'subject'");
 
 	return false;
 }
@@ -252,7 +251,7 @@ read_span(struct web_call *call, const json_t *body, struct wall_time *ret_until
 		ret_until->us = clock_wall().us + span_us;
 		return true;
 	}
-	http_reply_refuse(call->reply, 400, "Write it like 4h or 2d.",
+	reply_refuse(call->reply, 400, "Write it like 4h or 2d.",
 	    "'for' must say how long, at most %d days", SHELVE_MAX_DAYS);
 
 	return false;

@@ -43,8 +43,8 @@ page_state_new(const struct web_host *host)
 
 	state->host = host;
 	state->keeper = state_keeper_new();
-	state->body.json = (struct str)STR_INIT_MAX(HTTP_REPLY_MAX);
-	state->body.gzip = (struct str)STR_INIT_MAX(HTTP_REPLY_MAX);
+	state->body.json = (struct str)STR_INIT_MAX(REPLY_MAX);
+	state->body.gzip = (struct str)STR_INIT_MAX(REPLY_MAX);
 
 	return state;
 }
@@ -194,16 +194,16 @@ web_get_state(struct web_call *call)
 	struct err err = ERR_INIT;
 
 	if (page_state_get(call->app->state, &body, &err) < 0) {
-		http_reply_error(call->reply, 503, &err);
+		reply_error(call->reply, 503, &err);
 		return;
 	}
 	call->reply->cache = "no-cache";
 	call->reply->type = "application/json";
-	http_add_header(call->reply, "Vary", "Accept-Encoding");
-	if (http_reply_is_known(call->request, call->reply, body->etag))
+	reply_add_header(call->reply, "Vary", "Accept-Encoding");
+	if (reply_is_known(call->request, call->reply, body->etag))
 		return;
-	if (http_takes_gzip(call->request)) {
-		http_add_header(call->reply, "Content-Encoding", "gzip");
+	if (request_takes_gzip(call->request)) {
+		reply_add_header(call->reply, "Content-Encoding", "gzip");
 		str_add_bytes(&call->reply->body, body->gzip.data, body->gzip.size);
 	} else {
 		str_add_bytes(&call->reply->body, body->json.data, body->json.size);

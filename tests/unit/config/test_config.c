@@ -278,7 +278,7 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	const struct config_job *rdb = config_find_job(config, "redis-6h");
 
 	(void)state;
-	assert_int_equal(problems.warnings_count, 5);
+	assert_int_equal(problems.warnings_count, 4);
 	assert_false(config_find_source(config, "influxdb")->is_supported);
 	assert_string_equal(config_find_source(config, "influxdb")->type, "influx");
 	assert_true(config_find_source(config, "redis")->is_supported);
@@ -291,8 +291,11 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	assert_true(rdb->is_supported);
 	assert_string_equal(rdb->kind, "rdb");
 	assert_int_equal(rdb->schedule, CONFIG_CRON);
-	assert_string_equal(problems.items.items[4].text, "'web' is not used by this version");
-	assert_int_equal(problems.items.items[4].line, 17);
+	assert_string_equal(problems.items.items[3].text, "'alerts' is not used by this version");
+	assert_int_equal(problems.items.items[3].line, 16);
+	assert_string_equal(config->web.listen, "127.0.0.1:8480");
+	assert_null(config->web.token_file);
+	assert_false(config->web.is_insecure);
 	config_free(config);
 	config_problems_done(&problems);
 }
