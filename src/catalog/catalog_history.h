@@ -1,6 +1,6 @@
 /*
- * How a job's runs went over time, in as few columns as a chart needs, and whether anything in
- * the catalog changed since it was last asked.  Failures as in catalog.h.
+ * How runs went and backups came over time, in as few columns as a chart needs, and whether
+ * anything in the catalog changed since it was last asked.  Failures as in catalog.h.
  */
 #ifndef CATALOG_CATALOG_HISTORY_H
 #define CATALOG_CATALOG_HISTORY_H
@@ -50,5 +50,27 @@ struct run_spans {
 };
 int catalog_run_last_good(struct catalog *catalog, const struct run_spans *spans,
     struct run_point *points, struct err *err) MUST_CHECK;
+
+/* A backup in brief; its texts live until `see` returns, job and source may be NULL. */
+struct backup_point {
+	const char *id;
+	const char *job;
+	const char *source;
+	const char *kind;
+	struct wall_time started;
+	struct wall_time consistent_at;
+	uint64_t stored_bytes;
+	int level; /* -1: none */
+	struct wall_time level_at;
+	bool is_damaged;
+	bool is_unproven;
+};
+struct backup_viewer {
+	void (*see)(struct backup_viewer *viewer, const struct backup_point *point);
+};
+
+/* All, newest (by consistent_at) first; nothing is copied. */
+int catalog_backup_each(struct catalog *catalog, struct backup_viewer *viewer, struct err *err)
+    MUST_CHECK;
 
 #endif

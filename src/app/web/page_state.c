@@ -30,6 +30,8 @@ struct page_state {
 	const struct web_host *host;
 	struct state_keeper *keeper;
 	struct lanes lanes;
+	struct expectations expected; /* made when there was first need of them */
+	bool has_expected;
 	struct page_body body;
 	struct mono_time made_at; /* 0: never */
 	uint64_t mark;
@@ -56,6 +58,7 @@ page_state_free(struct page_state *state)
 		return;
 	state_keeper_free(state->keeper);
 	lanes_done(&state->lanes);
+	expectations_done(&state->expected);
 	str_done(&state->body.json);
 	str_done(&state->body.gzip);
 	free(state);
@@ -144,19 +147,29 @@ write_body(struct page_state *state, const struct state *from)
 }
 
 static int
-make(struct page_state *state, struct err *err)
+expect(struct page_state *state, struct wall_time now, struct err *err)
 {
 	struct wire *wire = state->host->wire;
-	SCOPED(expectations_done) struct expectations expected = { .rows = { .count = 0 } };
+
+	if (!state->has_expected && expectations_make(wire->config, now, &state->expected, err) < 0)
+		return -1;
+	state->has_expected = true;
+	expectations_move_on(&state->expected, wire->config, now);
+
+	return expectations_find_streams(&state->expected, wire, &state->lanes, MOVES_US, err);
+}
+
+static int
+make(struct page_state *state, struct err *err)
+{
 	SCOPED(state_done) struct state made = { .days_from = { .us = 0 } };
 	struct state_request request = { .now = clock_wall() };
 
-	if (expectations_make(wire->config, request.now, &expected, err) < 0 ||
-	    expectations_find_streams(&expected, wire, &state->lanes, MOVES_US, err) < 0)
+	if (expect(state, request.now, err) < 0)
 		return -1;
-	request.expected = expected.rows.items;
-	request.expected_count = expected.rows.count;
-	if (state_make(state->keeper, &wire->engine, &request, &made, err) < 0)
+	request.expected = state->expected.rows.items;
+	request.expected_count = state->expected.rows.count;
+	if (state_make(state->keeper, &state->host->wire->engine, &request, &made, err) < 0)
 		return -1;
 	write_body(state, &made);
 	if (str_is_full(&state->body.json) || str_is_full(&state->body.gzip))
