@@ -92,6 +92,31 @@ running_json(const struct web_host *host, const struct overview *overview)
 	return running;
 }
 
+/*
+ * [{rule, subject, severity, since, text, cause, next_command, acknowledged, shelved_until}]: what
+ * the overview itself finds, before any alarm was raised for it.
+ */
+static json_t *
+abnormal_json(const struct overview *overview)
+{
+	json_t *abnormal = json_array();
+
+	for (size_t i = 0; i < overview->jobs.count; i++) {
+		const struct overview_job *job = &overview->jobs.items[i];
+		json_t *item;
+
+		if (job->abnormal == NULL)
+			continue;
+		item = json_pack("{s:n, s:o, s:s, s:n, s:o, s:n, s:o, s:b, s:n}", "rule", "subject",
+		    out_json_text(job->job), "severity", "warning", "since", "text",
+		    out_json_text(job->abnormal), "cause", "next_command",
+		    out_json_text(job->next_command), "acknowledged", 0, "shelved_until");
+		(void)json_array_append_new(abnormal, item);
+	}
+
+	return abnormal;
+}
+
 static void
 add_settings(json_t *root, const struct web_host *host)
 {
@@ -136,6 +161,9 @@ write_body(struct page_state *state, const struct state *from)
 
 	(void)json_object_set_new(root, "schema", json_string("blackstart.state/1"));
 	(void)json_object_set_new(root, "running", running_json(state->host, &from->overview));
+	(void)json_object_set_new(root, "abnormal", abnormal_json(&from->overview));
+	(void)json_object_set_new(root, "lags", json_array());
+	(void)json_object_set_new(root, "space", json_string(""));
 	add_settings(root, state->host);
 	state->is_running = json_array_size(json_object_get(root, "running")) > 0;
 	str_cut(&state->body.json, 0);
