@@ -51,6 +51,19 @@ open_calendar(const struct config_job *job, struct wall_time now, struct calenda
 	return 0;
 }
 
+int
+expect_interval(const struct config_job *job, struct wall_time now, int64_t *ret_interval_us,
+    struct err *err)
+{
+	SCOPED(calendar_freep) struct calendar *calendar = NULL;
+
+	if (open_calendar(job, now, &calendar, err) < 0)
+		return -1;
+	*ret_interval_us = calendar != NULL ? calendar_interval_us(calendar) : 0;
+
+	return 0;
+}
+
 /* An interval is counted from some run, so it says nothing about the times that are over. */
 static int
 expect_times(const struct config *config, const struct config_job *job, struct wall_time now,

@@ -5,6 +5,8 @@
 #ifndef APP_EXPECT_H
 #define APP_EXPECT_H
 
+#include <stdint.h>
+
 #include "base/clock.h"
 #include "base/scope.h"
 #include "base/vec.h"
@@ -35,5 +37,10 @@ void expectations_move_on(struct expectations *expectations, const struct config
 int expectations_find_streams(struct expectations *expectations, struct wire *wire,
     struct lanes *lanes, int64_t max_age_us, struct err *err) MUST_CHECK;
 void expectations_done(struct expectations *expectations);
+
+/* The longest usual distance between two runs of the job; 0: it has no times. */
+struct config_job;
+int expect_interval(const struct config_job *job, struct wall_time now, int64_t *ret_interval_us,
+    struct err *err) MUST_CHECK;
 
 #endif

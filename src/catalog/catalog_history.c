@@ -11,23 +11,6 @@ run_points_done(struct run_points *points)
 	vec_done(&points->items);
 }
 
-/* What others wrote is seen by SQLite's version of the data, what we wrote by our own count. */
-int
-catalog_change_mark(struct catalog *catalog, uint64_t *ret_mark, struct err *err)
-{
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, "PRAGMA data_version", err);
-	struct sql_reader from = { .statement = statement };
-	uint64_t others;
-
-	if (statement == NULL || sql_step(catalog, statement, "look for changes", err) < 0)
-		return -1;
-	others = (uint64_t)sql_read_int(&from);
-	*ret_mark = others << 40 ^ (uint64_t)sqlite3_total_changes64(catalog->db);
-
-	return 0;
-}
-
 static void
 read_point(sqlite3_stmt *statement, struct run_point *point)
 {
@@ -70,7 +53,7 @@ catalog_run_points(struct catalog *catalog, const char *job, const char *verb, u
 }
 
 int
-catalog_run_last_good(struct catalog *catalog, const struct run_spans *spans,
+catalog_run_span_points(struct catalog *catalog, const struct run_spans *spans,
     struct run_point *points, struct err *err)
 {
 	SCOPED(sql_finalizep)

@@ -251,6 +251,8 @@ bind_smoke(struct binder *binder, const struct key *key, const struct node *node
 static void
 bind_map(struct binder *binder, const struct key *key, const struct node *node)
 {
+	char outer[BINDER_WHERE_SIZE];
+
 	if (!has_kind(binder, node, key->name, NODE_MAP))
 		return;
 	if (node->children.count > BINDER_ITEMS_MAX) {
@@ -260,6 +262,7 @@ bind_map(struct binder *binder, const struct key *key, const struct node *node)
 	}
 	add_section_entry(binder, node);
 	binder->depth++;
+	(void)snprintf(outer, sizeof(outer), "%s", binder->where);
 	for (size_t i = 0; i < node->children.count; i++) {
 		const struct node *child = node->children.items[i];
 
@@ -279,7 +282,7 @@ bind_map(struct binder *binder, const struct key *key, const struct node *node)
 			binder_error(binder, child->key_place, NULL,
 			    "must be a mapping of keys, not %s", node_describe(child));
 		binder->depth--;
-		binder->where[0] = '\0';
+		(void)snprintf(binder->where, sizeof(binder->where), "%s", outer);
 	}
 	binder->depth--;
 }

@@ -26,12 +26,17 @@ config_free(struct config *config)
 		section_done(&config_job_section, &config->jobs.items[i]);
 		free(config->jobs.items[i].name);
 	}
+	for (size_t i = 0; i < config->alerts.channels.count; i++) {
+		section_done(&config_channel_section, &config->alerts.channels.items[i]);
+		free(config->alerts.channels.items[i].name);
+	}
 	for (size_t i = 0; i < config->entries.count; i++) {
 		free(config->entries.items[i].key);
 		free(config->entries.items[i].value);
 	}
 	vec_done(&config->sources);
 	vec_done(&config->jobs);
+	vec_done(&config->alerts.channels);
 	vec_done(&config->entries);
 	section_done(&config_root_section, config);
 	zone_close(config->zone);

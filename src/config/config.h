@@ -161,6 +161,45 @@ struct config_job {
 	struct config_verify verify;
 };
 
+/* What counts as wrong. */
+struct config_alert_rules {
+	unsigned storage_clear_percent;
+	unsigned suspicious_percent;
+	int64_t wal_max_age_us;
+	int64_t verify_max_age_us; /* 0: twice the time between two proofs */
+	int64_t drill_max_age_us;  /* 0: drills are not asked for */
+	struct config_list disable;
+};
+
+/* One way to reach somebody.  Secrets are names of files, see config_secret_path. */
+struct config_channel {
+	char *name;
+	struct config_place place;
+	bool is_broken;
+	char *type;     /* "email", "webhook", "alertmanager", "ntfy", "heartbeat" */
+	char *severity; /* "warning", "critical" */
+	char *host;     /* of email, down to password_file */
+	unsigned port;
+	char *security; /* "starttls", "tls", "none" */
+	char *from;
+	struct config_list to;
+	char *user;
+	char *password_file;
+	char *url; /* of the others; NULL: in url_file */
+	char *url_file;
+	char *token_file;
+	char *ca_file;
+	char *job; /* of a heartbeat; NULL: the watch itself */
+};
+
+struct config_alerts {
+	int64_t repeat_us; /* 0: no reminders */
+	char *digest;      /* "07:00"; NULL: none */
+	int64_t heartbeat_us;
+	struct config_alert_rules rules;
+	VEC(struct config_channel) channels;
+};
+
 /* One line of `config show`: sections and values in the order of the schema. */
 enum config_entry_kind {
 	CONFIG_ENTRY_SECTION, /* its children follow, one deeper */
@@ -187,6 +226,7 @@ struct config {
 	struct config_web web;
 	VEC(struct config_source) sources;
 	VEC(struct config_job) jobs;
+	struct config_alerts alerts;
 	VEC(struct config_entry) entries;
 };
 

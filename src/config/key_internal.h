@@ -63,6 +63,7 @@ struct section {
 extern const struct section config_root_section;
 extern const struct section config_source_section;
 extern const struct section config_job_section;
+extern const struct section config_channel_section;
 
 /*
  * One text into the member of `object`.  Choices of a later version are accepted.  On failure

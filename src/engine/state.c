@@ -234,7 +234,7 @@ make_days(struct engine *engine, struct kept_job *job, const struct wall_time *b
 	struct run_point points[STATE_DAYS];
 
 	job->first.us = 0; /* nothing is known if this fails */
-	if (catalog_run_last_good(engine->catalog, &spans, points, err) < 0)
+	if (catalog_run_span_points(engine->catalog, &spans, points, err) < 0)
 		return -1;
 	for (size_t i = known; i < STATE_DAYS; i++) {
 		const struct run_point *point = &points[i - known];

@@ -104,7 +104,7 @@ def example_section(schema, name, indent, is_off=False):
         out += [f"{pad}# {line}" for line in wrap(key["doc"], 88 - len(pad))]
         if key["type"] == "map":
             out += [f"{pad}{key['name']}:", f"{pad}  {key['example']}:"]
-            out += example_section(schema, key["section"], indent + 2)
+            out += example_section(schema, key["section"], indent + 2, is_off)
         elif key["type"] == "section" and key.get("required"):
             out.append(f"{pad}{key['name']}:")
             out += example_section(schema, key["section"], indent + 1)
@@ -116,7 +116,7 @@ def example_section(schema, name, indent, is_off=False):
         else:
             out.append(f"{pad}{off}{key['name']}: {key.get('show', key.get('default'))}")
         if indent == 0:
-            out.append("")
+            out += ["", *MORE_JOBS.splitlines(), ""] if key["name"] == "jobs" else [""]
     return out
 
 
@@ -126,7 +126,7 @@ HEAD = """\
 
 """
 
-TAIL = """\
+MORE_JOBS = """\
   # A second job of the same source: the whole cluster, file by file.
   pg-base:
     source: postgresql
@@ -152,7 +152,7 @@ TAIL = """\
 
 
 def make_example(schema):
-    return HEAD + "\n".join(example_section(schema, "root", 0)).rstrip("\n") + "\n\n" + TAIL
+    return HEAD + "\n".join(example_section(schema, "root", 0)).rstrip("\n") + "\n"
 
 
 def make_header(schema):

@@ -271,14 +271,14 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	    "  pg-wal:   { source: postgresql, do: wal,  continuous: true,     keep: 7d }\n"
 	    "  redis-6h: { source: redis,      do: rdb,  cron: \"0 */6 * * *\",  keep: 7d }\n"
 	    "  influx-w: { source: influxdb,   do: stream, every: 7d, buckets: all }\n"
-	    "alerts: { ... }                    # ../design/operations.md\n"
+	    "alerts: { digest: \"07:00\" }\n"
 	    "web: { listen: 127.0.0.1:8480 }\n",
 	    &problems);
 	const struct config_job *wal = config_find_job(config, "pg-wal");
 	const struct config_job *rdb = config_find_job(config, "redis-6h");
 
 	(void)state;
-	assert_int_equal(problems.warnings_count, 4);
+	assert_int_equal(problems.warnings_count, 3);
 	assert_false(config_find_source(config, "influxdb")->is_supported);
 	assert_string_equal(config_find_source(config, "influxdb")->type, "influx");
 	assert_true(config_find_source(config, "redis")->is_supported);
@@ -291,11 +291,42 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	assert_true(rdb->is_supported);
 	assert_string_equal(rdb->kind, "rdb");
 	assert_int_equal(rdb->schedule, CONFIG_CRON);
-	assert_string_equal(problems.items.items[3].text, "'alerts' is not used by this version");
-	assert_int_equal(problems.items.items[3].line, 16);
 	assert_string_equal(config->web.listen, "127.0.0.1:8480");
 	assert_null(config->web.token_file);
 	assert_false(config->web.is_insecure);
+	config_free(config);
+	config_problems_done(&problems);
+}
+
+static void
+test_alerts(void **state)
+{
+	struct config_problems problems = { .errors_count = 0 };
+	struct config *config = parse(HEAD
+	    "alerts:\n"
+	    "  repeat: never\n"
+	    "  digest: \"07:00\"\n"
+	    "  rules: { wal_max_age: 5min, drill_max_age: 90d, disable: [lost, missed_run] }\n"
+	    "  channels:\n"
+	    "    mail: { type: email, host: mx, from: b@plant, to: [a@plant, c@plant],\n"
+	    "            user: b, password_file: smtp }\n"
+	    "    phone: { type: ntfy, url: https://ntfy.plant/x, severity: critical }\n"
+	    "    hc: { type: heartbeat, url_file: hc, job: pg-daily }\n",
+	    &problems);
+	const struct config_alerts *alerts = &config->alerts;
+
+	(void)state;
+	assert_int_equal(problems.items.count, 0);
+	assert_int_equal(alerts->repeat_us, 0);
+	assert_int_equal(alerts->rules.wal_max_age_us, 300 * US_PER_S);
+	assert_int_equal(alerts->rules.drill_max_age_us, 90 * DAY_US);
+	assert_int_equal(alerts->rules.storage_clear_percent, 75);
+	assert_int_equal(alerts->rules.disable.count, 2);
+	assert_int_equal(alerts->channels.count, 3);
+	assert_int_equal(alerts->channels.items[0].port, 587);
+	assert_string_equal(alerts->channels.items[0].to.items[1], "c@plant");
+	assert_string_equal(alerts->channels.items[1].severity, "critical");
+	assert_string_equal(alerts->channels.items[2].job, "pg-daily");
 	config_free(config);
 	config_problems_done(&problems);
 }
@@ -471,6 +502,7 @@ main(void)
 		cmocka_unit_test(test_single_values_for_lists),
 		cmocka_unit_test(test_values_stay_texts),
 		cmocka_unit_test(test_what_later_versions_will_do_is_a_warning),
+		cmocka_unit_test(test_alerts),
 		cmocka_unit_test(test_origins),
 		cmocka_unit_test(test_where_secrets_are),
 		cmocka_unit_test(test_the_example_has_no_problem),

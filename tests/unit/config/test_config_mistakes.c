@@ -285,10 +285,48 @@ test_how_a_problem_is_written(void **state)
 	free(line);
 }
 
+#define CHANNEL(text) HEAD "alerts: { channels: { x: { " text " } } }\n"
+
+static void
+test_channels(void **state)
+{
+	(void)state;
+	assert_problem(CHANNEL("type: email, host: mx, to: a@b"), "channel 'x': 'from' is missing");
+	assert_problem(CHANNEL("type: email, host: mx, from: a@b, to: [\"a@b\\r\\nBcc: c@d\"]"),
+	    "is not an address");
+	assert_problem(CHANNEL("type: email, host: mx, from: \"Plant <a@b>\", to: a@b"),
+	    "from: 'Plant <a@b>' is not an address");
+	assert_problem(
+	    CHANNEL(
+		"type: email, host: mx, from: a@b, to: a@b, user: u, password_file: p, security: none"),
+	    "a password is never sent over a plain connection");
+	assert_problem(CHANNEL("type: email, host: mx, from: a@b, to: a@b, user: u"),
+	    "'user' and 'password_file' belong together");
+	assert_problem(CHANNEL("type: webhook"), "channel 'x': 'url' is missing");
+	assert_problem(CHANNEL("type: webhook, url: \"ftp://h\""),
+	    "url must begin with https:// or http://");
+	assert_problem(CHANNEL("type: webhook, url: \"https://me:secret@h/\""),
+	    "url must not hold a password");
+	assert_problem(CHANNEL("type: webhook, url: \"https://h\", url_file: f"),
+	    "'url' and 'url_file' are the same");
+	assert_problem(CHANNEL("type: ntfy, url: \"https://h/t\", host: mx"),
+	    "'host' says nothing for a channel of type ntfy");
+	assert_problem(CHANNEL("type: heartbeat, url: \"https://h/t\", severity: critical"),
+	    "'severity' says nothing for a channel of type heartbeat");
+	assert_problem(CHANNEL("type: pager, url: \"https://h/t\""), "'pager' is not known here");
+	assert_problem(CHANNEL("type: ntfy, url: \"https://h/t\", tokenfile: x"),
+	    "unknown key 'tokenfile' [Did you mean 'token_file'?]");
+	assert_problem(HEAD "alerts: { repaet: 1d }\n", "Did you mean 'repeat'?");
+	assert_problem(HEAD
+	    "alerts: { channels: { x: { type: ntfy, url: \"https://h/@t\" } }, x: 1 }\n",
+	    "alerts: unknown key 'x'");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_channels),
 		cmocka_unit_test(test_all_at_once),
 		cmocka_unit_test(test_what_is_missing),
 		cmocka_unit_test(test_values),

@@ -40,14 +40,17 @@ def check_json_schema():
             "jobs": {"a": {"source": "pg", "do": "dump", "at": "02:00", "keep": {"daily": 3},
                            "verify": {"level": 4, "smoke": ["x", {"sql": "y"}]}},
                      "b": {"source": "influx", "do": "stream", "aof": True}},
-            "alerts": {"x": 1}}
+            "alerts": {"digest": "07:00", "rules": {"disable": ["lost"]},
+                       "channels": {"mail": {"type": "email", "host": "h", "port": 25}}}}
     validator.validate(good)
     validator.validate(yaml.safe_load(make("config-example", "config.yaml")))
     for path, value in ((("sit",), "x"), (("store", "path"), "b"), (("store", "wran"), "1%"),
                         (("sources", "pg", "prot"), 1), (("sources", "pg", "port"), 70000),
                         (("sources", "a b"), {"type": "influx"}),
                         (("jobs", "a", "keep"), "30"), (("jobs", "a", "keep"), {"dayly": 1}),
-                        (("jobs", "a", "verify", "level"), 9), (("jobs", "a", "foo"), 1)):
+                        (("jobs", "a", "verify", "level"), 9), (("alerts", "x"), 1),
+                        (("alerts", "channels", "mail", "type"), "pager"),
+                        (("jobs", "a", "foo"), 1)):
         bad = json.loads(json.dumps(good))
         at = bad
         for key in path[:-1]:

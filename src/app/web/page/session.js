@@ -59,7 +59,7 @@ export async function acknowledge(alarm) {
 	const values = await ask(title, WHY(), "Acknowledge");
 
 	if (values)
-		await attempt(title, "/api/v1/alarms/ack", { rule: alarm.rule, subject: alarm.subject, why: values.why });
+		await attempt(title, "/api/v1/alarms/ack", { alarm: `${alarm.rule}/${alarm.subject}`, why: values.why });
 }
 
 export async function shelve(alarm) {
@@ -69,7 +69,7 @@ export async function shelve(alarm) {
 		h("select", { name: "for" }, Object.entries(spans).map(([value, text]) => h("option", { value }, text)))), WHY()], "Shelve");
 
 	if (values)
-		await attempt(title, "/api/v1/alarms/shelve", { rule: alarm.rule, subject: alarm.subject, for: values.for, why: values.why });
+		await attempt(title, "/api/v1/alarms/shelve", { alarm: `${alarm.rule}/${alarm.subject}`, for: values.for, why: values.why });
 }
 
 export async function runNow(job) {
