@@ -60,8 +60,7 @@ lint_keep(const struct lint *lint, const struct config_job *job, int64_t interva
 	char interval[CLOCK_TEXT_SIZE];
 
 	(void)clock_format_duration(interval_us, interval);
-	if (!str_equals(job->kind, "wal") && job->keep.keep_us != 0 &&
-	    job->keep.keep_us < interval_us)
+	if (!config_job_is_stream(job) && job->keep.keep_us != 0 && job->keep.keep_us < interval_us)
 		config_problems_warning(lint->problems, place_of(lint, job, "keep"),
 		    "Keep them longer, or run it more often.",
 		    "job '%s': backups are kept for %s but made only every %s, so there would be only one",
@@ -134,6 +133,7 @@ lint_kind(const struct lint *lint, const struct config_job *job)
 		{ "postgres", "base" },
 		{ "postgres", "wal" },
 		{ "redis", "rdb" },
+		{ "redis", "stream" },
 	};
 	const struct config_source *source = config_find_source(lint->config, job->source);
 	const char *fitting = NULL;
@@ -178,7 +178,7 @@ lint_same_folder(const struct lint *lint, const struct config_job *job)
 		    : str_equals(job->kind, other->kind);
 
 		if (!other->is_supported || !is_same_folder ||
-		    !str_equals(job->source, other->source) || str_equals(job->kind, "wal"))
+		    !str_equals(job->source, other->source) || config_job_is_stream(job))
 			continue;
 		config_problems_warning(lint->problems, job->place,
 		    "Give one of them a 'folder' of its own, like weekly.",
@@ -197,7 +197,7 @@ lint_same_stream(const struct lint *lint, const struct config_job *job)
 		    !str_equals(job->source, other->source) || !str_equals(job->kind, other->kind))
 			continue;
 		config_problems_error(lint->problems, job->place, "Remove one of them.",
-		    "jobs '%s' and '%s' both receive the WAL of '%s'", other->name, job->name,
+		    "jobs '%s' and '%s' both receive the stream of '%s'", other->name, job->name,
 		    job->source);
 		return;
 	}
@@ -243,6 +243,24 @@ lint_wal(const struct lint *lint, const struct config_job *wal)
 		    wal->name, wal->source != NULL ? wal->source : "");
 }
 
+/* A stream begins with a copy, and without later ones all that came since would be replayed. */
+static void
+lint_stream(const struct lint *lint, const struct config_job *stream)
+{
+	if (!str_equals(stream->kind, "stream"))
+		return;
+	for (size_t i = 0; i < lint->config->jobs.count; i++) {
+		const struct config_job *base = &lint->config->jobs.items[i];
+
+		if (str_equals(base->kind, "rdb") && str_equals(base->source, stream->source))
+			return;
+	}
+	config_problems_warning(lint->problems, stream->place,
+	    "Add a job with 'do: rdb' for the same source, like every 6 hours.",
+	    "job '%s': there is no rdb job for '%s': a recovery would replay all since the stream began",
+	    stream->name, stream->source != NULL ? stream->source : "");
+}
+
 void
 config_lint(const struct config *config, struct wall_time now, struct config_problems *problems)
 {
@@ -255,6 +273,7 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 			continue;
 		lint_schedule(&lint, job);
 		lint_wal(&lint, job);
+		lint_stream(&lint, job);
 		if (job->is_broken)
 			continue;
 		lint_kind(&lint, job);

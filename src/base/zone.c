@@ -333,3 +333,18 @@ zone_parse(const struct zone *zone, const char *text, struct wall_time *ret_time
 		return 0;
 	}
 }
+
+const char *
+zone_format_us(const struct zone *zone, struct wall_time time, char *text)
+{
+	int64_t fraction_us = ((time.us % US_PER_S) + US_PER_S) % US_PER_S;
+	int offset_s = zone != NULL ? zone_offset_s(zone, time) : 0;
+	struct civil at = civil_from_unix_s((time.us - fraction_us) / US_PER_S + offset_s);
+	int minutes = (offset_s < 0 ? -offset_s : offset_s) / 60;
+
+	(void)snprintf(text, CLOCK_TEXT_SIZE, "%04d-%02d-%02d %02d:%02d:%02d.%06d%c%02d:%02d",
+	    at.year, at.month, at.day, at.hour, at.minute, at.second, (int)fraction_us,
+	    offset_s < 0 ? '-' : '+', minutes / 60, minutes % 60);
+
+	return text;
+}

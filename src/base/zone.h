@@ -45,4 +45,7 @@ const char *zone_format(const struct zone *zone, struct wall_time time, char *te
 int zone_parse(const struct zone *zone, const char *text, struct wall_time *ret_time,
     struct err *err) MUST_CHECK;
 
+/* "2026-11-22 14:05:08.913042+01:00" in the zone (NULL: UTC); `text` holds CLOCK_TEXT_SIZE bytes. */
+const char *zone_format_us(const struct zone *zone, struct wall_time time, char *text);
+
 #endif

@@ -124,7 +124,7 @@ catalog_run_outcome(struct catalog *catalog, const char *job, const char *verb,
 }
 
 int
-catalog_run_last_good(struct catalog *catalog, const char *source, const char *verb,
+catalog_run_good_at(struct catalog *catalog, const char *source, const char *verb,
     struct wall_time *ret_at, struct err *err)
 {
 	SCOPED(sql_finalizep)

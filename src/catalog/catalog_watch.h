@@ -39,7 +39,7 @@ int catalog_backup_proofs(struct catalog *catalog, const char *job,
     struct backup_proofs *ret_proofs, struct err *err) MUST_CHECK;
 
 /* When a run of this verb for this source last ended well; 0: never. */
-int catalog_run_last_good(struct catalog *catalog, const char *source, const char *verb,
+int catalog_run_good_at(struct catalog *catalog, const char *source, const char *verb,
     struct wall_time *ret_at, struct err *err) MUST_CHECK;
 
 /* How many backups and streams of each job ended in each state, for counters. */

@@ -100,7 +100,7 @@ choose_schedule(struct binder *binder, const struct node *node, struct config_jo
 		first = first != NULL ? first : ways[i].key;
 	}
 	if (job->is_supported && job->kind != NULL &&
-	    ((job->schedule == CONFIG_CONTINUOUS && !str_equals(job->kind, "wal")) ||
+	    ((job->schedule == CONFIG_CONTINUOUS && !config_job_is_stream(job)) ||
 		job->schedule == CONFIG_ON_CHANGE))
 		binder_error(binder, node_find(node, first)->key_place,
 		    "Give it a time with at, every or cron.", "a %s cannot be '%s'", job->kind,
@@ -125,6 +125,13 @@ static const struct foreign_key {
 	    "Leave it away: each piece of WAL is checked as it arrives." },
 	{ "rate_limit", "wal", false, "is for backups",
 	    "Leave it away: WAL must keep up with the server." },
+	{ "piece_age", "stream", true, "is for stream jobs", "Leave it away." },
+	{ "folder", "stream", false, "cannot be chosen",
+	    "Leave it away: a stream always lies in the folder 'stream' of its source." },
+	{ "verify", "stream", false, "is for backups",
+	    "Leave it away: the stream is checked as it arrives." },
+	{ "rate_limit", "stream", false, "is for backups",
+	    "Leave it away: a stream must keep up with the server." },
 };
 
 /* Take a default that means nothing out of `config show`, or what is shown could not be read. */

@@ -55,6 +55,12 @@ config_find_source(const struct config *config, const char *name)
 	return NULL;
 }
 
+bool
+config_job_is_stream(const struct config_job *job)
+{
+	return str_equals(job->kind, "wal") || str_equals(job->kind, "stream");
+}
+
 const struct config_job *
 config_find_job(const struct config *config, const char *name)
 {

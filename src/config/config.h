@@ -149,6 +149,7 @@ struct config_job {
 	char *slot;           /* of a wal job: replication slot */
 	char *standby_name;   /* its application_name */
 	int64_t heartbeat_us; /* 0: none */
+	int64_t piece_age_us; /* of a stream job */
 
 	struct config_keep keep;
 	char *folder;                    /* NULL: the kind's own subfolder */
@@ -248,6 +249,9 @@ SCOPED_FREE(struct config, config_free)
 
 const struct config_source *config_find_source(const struct config *config, const char *name);
 const struct config_job *config_find_job(const struct config *config, const char *name);
+
+/* Does it keep a continuous stream (wal, stream), and make no backups by a calendar. */
+bool config_job_is_stream(const struct config_job *job);
 
 /* Where a job's key stands in the file ("keep"), or the job itself if the key is not there. */
 struct config_place config_job_place(const struct config *config, const struct config_job *job,

@@ -238,6 +238,7 @@ make_parts(struct making *making, struct err *err)
 		.format = job->format,
 		.archive = job->archive != NULL ? job->archive : making->archive,
 		.spool_dir = making->engine->scratch_root,
+		.attached = job->attached,
 		.progress = job->progress,
 	};
 
@@ -326,7 +327,8 @@ backup_run(struct engine *engine, const struct backup_job *job, struct backup_ou
 		.verb = "backup",
 		.job = job->name,
 		.source = job->source->label,
-		.is_exclusive = true,
+		/* The stream that brings it has the job's lock. */
+		.is_exclusive = job->attached == NULL,
 	};
 	struct backup_outcome outcome = { .id = NULL };
 	struct sync_result synced;

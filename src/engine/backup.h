@@ -27,6 +27,7 @@ struct backup_job {
 	uint64_t rate_limit_bytes_per_s;
 	unsigned parallel;
 	struct archive *archive; /* a stream that runs covers it, or NULL */
+	void *attached;          /* for the driver: a stream of this job brings it (base_taker) */
 	struct progress *progress;
 };
 

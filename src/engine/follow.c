@@ -31,12 +31,46 @@ learn_identity(struct engine *engine, struct source *source, struct archive *arc
 	return 0;
 }
 
+/* A backup in the middle of a stream counts as one of the stream's job. */
+struct stream_bases {
+	struct base_taker base;
+	struct engine *engine;
+	const struct follow_job *job;
+};
+
+static int
+take_base(struct base_taker *taker, const char *kind, void *attached, struct err *err)
+{
+	struct stream_bases *bases = (struct stream_bases *)taker;
+	const struct backup_job job = {
+		.name = bases->job->name,
+		.source = bases->job->source,
+		.kind = kind,
+		.attached = attached,
+	};
+	SCOPED(backup_outcome_done) struct backup_outcome outcome = { .id = NULL };
+
+	if (backup_run(bases->engine, &job, &outcome, err) < 0)
+		return -1;
+	log_info("base %s is stored: %llu bytes", outcome.id,
+	    (unsigned long long)outcome.stored_bytes);
+
+	return 0;
+}
+
 static int
 follow(struct engine *engine, const struct follow_job *job, const char *run_id, struct err *err)
 {
 	struct source *source = job->source;
+	struct stream_bases bases = {
+		.base = { .take = take_base },
+		.engine = engine,
+		.job = job,
+	};
 	const struct follow_request request = {
 		.run_id = run_id,
+		.bases = &bases.base,
+		.piece_age_us = job->piece_age_us,
 		.slot = job->slot,
 		.client_name = job->client_name,
 		.heartbeat_us = job->heartbeat_us,

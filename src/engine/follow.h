@@ -20,6 +20,7 @@ struct follow_job {
 	const char *slot;
 	const char *client_name;
 	int64_t heartbeat_us;       /* 0: none */
+	int64_t piece_age_us;       /* of a stream that is kept in pieces by age */
 	const char *const *settler; /* argv of `settle --follow` for this source, or NULL */
 };
 

@@ -320,8 +320,7 @@ see_drill(struct seeing *seeing, const char *source, struct err *err)
 	}
 	drill = vec_add(&seeing->seen->drills);
 	drill->source = source;
-	if (catalog_run_last_good(seeing->engine->catalog, source, "restore", &drill->last, err) <
-	    0)
+	if (catalog_run_good_at(seeing->engine->catalog, source, "restore", &drill->last, err) < 0)
 		return -1;
 
 	return see_since(seeing, "source", source, &drill->known_since, err);

@@ -75,6 +75,7 @@ struct backup_request {
 	    *archive; /* a stream that runs covers it: need not be self-contained; or NULL */
 	int64_t archive_wait_us; /* for what the stream has still to deliver; 0: a minute */
 	const char *spool_dir;   /* for files on their way, exists; NULL: $TMPDIR, /var/tmp */
+	void *attached; /* what the driver gave to base_taker.take; NULL: an ordinary backup */
 	struct progress *progress;
 };
 
@@ -102,11 +103,22 @@ struct stream_kind {
 	const char *target; /* how a server that recovers names the piece it wants, or NULL */
 };
 
+/*
+ * A stream that begins with a copy of all data is given to the driver together with the way to
+ * keep that copy: `take` makes a backup of it, with a run and a manifest of its own, by calling
+ * the driver's backup with `attached`.
+ */
+struct base_taker {
+	int (*take)(struct base_taker *taker, const char *kind, void *attached, struct err *err);
+};
+
 struct follow_request {
 	const char *run_id;
-	const char *slot;           /* replication slot, made when it is missing */
-	const char *client_name;    /* application_name, as in synchronous_standby_names */
-	int64_t heartbeat_us;       /* a commit of our own when the source is quiet; 0: none */
+	struct base_taker *bases;
+	int64_t piece_age_us;    /* a piece is closed when it is as old, where its kind has such */
+	const char *slot;        /* replication slot, made when it is missing */
+	const char *client_name; /* application_name, as in synchronous_standby_names */
+	int64_t heartbeat_us;    /* a commit of our own when the source is quiet; 0: none */
 	const char *const *settler; /* argv of a child that settles when told; NULL: do it here */
 	bool is_once;               /* do not try again when the connection ends (tests) */
 	uint64_t stop_position;     /* end when this much is durable; 0: only when stopped */

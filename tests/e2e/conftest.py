@@ -3,8 +3,10 @@ each kind to copy from, and blackstart itself.
 
 BLACKSTART          the program (default: build/blackstart)
 BLACKSTART_TEST_PG  the server's major, a name of tools/peers (default: pg15)
+BLACKSTART_TEST_REDIS  the Redis, likewise (default: redis70); see redis_server.py
 BLACKSTART_PG_BIN   or a folder of server programs
 BLACKSTART_ALL      1: also what only the run over all majors does otherwise
+share.py            how several pytest processes share one run
 """
 import itertools
 import os
@@ -16,6 +18,7 @@ import tempfile
 import pytest
 
 import plant
+import share
 from postgres import ADMIN_PASSWORD, Server, give_away, peer
 from program import BINARY, Program
 from store import Store
@@ -61,6 +64,15 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=[item for item, _ in left_out])
         items[:] = [item for item, _ in kept]
+    if os.environ.get("BLACKSTART_CLAIMS"):
+        share.longest_first(items)
+
+
+def pytest_runtestloop(session):
+    folder = os.environ.get("BLACKSTART_CLAIMS")
+    if not folder or session.testsfailed or session.config.option.collectonly:
+        return None
+    return share.run(session, folder)
 
 
 @pytest.fixture(scope="session")

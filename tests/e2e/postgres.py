@@ -3,6 +3,7 @@ folder. Roles log in with a password over TCP; only the tests themselves are tru
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -46,9 +47,13 @@ def give_away(path):
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """One below those that the kernel gives to clients, and drawn by lot: it is used only later,
+    and other tests draw at the same time."""
+    while True:
+        port = random.randint(10000, 32000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def quoted(name):

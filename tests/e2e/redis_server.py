@@ -1,18 +1,51 @@
-"""A real Redis server of our own: loopback port and private socket, in a temporary folder."""
+"""A real Redis server of our own: loopback port and private socket, in a temporary folder.
+
+BLACKSTART_TEST_REDIS  which server, a name of tools/peers (default: redis70)
+"""
+import functools
 import os
-import shutil
+import re
 import signal
 import subprocess
 import time
 
-from postgres import free_port
+from postgres import ROOT, free_port
 
 PASSWORD = "redis-Geh3im-und-l4ng"
+
+
+@functools.cache
+def redis_bin():
+    """The folder with the programs of the server under test."""
+    name = os.environ.get("BLACKSTART_TEST_REDIS", "redis70")
+    return subprocess.run([os.path.join(ROOT, "tools/peers"), "path", name], check=True,
+                          capture_output=True, text=True).stdout.strip()
+
+
+@functools.cache
+def redis_family():
+    name = os.environ.get("BLACKSTART_TEST_REDIS", "redis70")
+    return "valkey" if name.startswith("valkey") else "redis"
+
+
+def redis_program(what):
+    """redis_program("cli"): its path, whatever the family calls it."""
+    return os.path.join(redis_bin(), f"{redis_family()}-{what}")
+
+
+@functools.cache
+def redis_version():
+    """(7, 0), as a comparison wants it.  Valkey began as a Redis 7.2 and counts on from there."""
+    text = subprocess.run([redis_program("server"), "--version"], check=True,
+                          capture_output=True, text=True).stdout
+    return tuple(int(number) for number in re.search(r"v=(\d+)\.(\d+)", text).groups())
 
 
 class RedisServer:
     def __init__(self, root, *settings, password=PASSWORD):
         self.root, self.settings, self.password = str(root), list(settings), password
+        if redis_version() >= (7, 0):
+            self.settings += ["--enable-debug-command", "yes"]
         self.data = os.path.join(self.root, "data")
         os.makedirs(self.data, exist_ok=True)
         self.port = free_port()
@@ -31,7 +64,7 @@ class RedisServer:
         if self.password:
             options += ["--requirepass", self.password]
         self.process = subprocess.Popen(
-            [shutil.which("redis-server"), *options, *self.settings, *settings],
+            [redis_program("server"), *options, *self.settings, *settings],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 20
         while "PONG" not in self.cli("PING", check=False):
@@ -45,8 +78,8 @@ class RedisServer:
 
     def cli(self, *words, check=True, stdin=None):
         env = {**os.environ, "REDISCLI_AUTH": self.password or ""}
-        done = subprocess.run(["redis-cli", "-s", self.socket, *words], env=env, input=stdin,
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run([redis_program("cli"), "-s", self.socket, *words], env=env,
+                              input=stdin, capture_output=True, text=True, check=False)
         assert not check or (done.returncode == 0 and not done.stdout.startswith("ERR")), done
         return done.stdout.strip()
 
@@ -81,7 +114,7 @@ def fill(server):
         return " ".join(form.format(i) for i in range(count))
     server.many([
         "SET text hello", "SET number -70000", "SET 12345 x", f"SET long {'abc' * 400}",
-        f"SET {'name' * 30} v PXAT 4102444800000", "SET soon v EX 3600",
+        f"SET {'name' * 30} v", f"PEXPIREAT {'name' * 30} 4102444800000", "SET soon v EX 3600",
         "RPUSH list a b 1 200 70000 -5000000000", f"RPUSH long-list {words('item{0}', 1200)}",
         f"RPUSH plain-node {'Q' * 9000}", "SADD ints 1 2 -70000", "SADD words a b c",
         f"SADD many {words('m{0}', 300)}", "ZADD scores 1 a 2.5 b -inf c",
@@ -90,5 +123,10 @@ def fill(server):
         "XGROUP CREATE stream group 0", "XREADGROUP GROUP group one COUNT 1 STREAMS stream >",
         "XDEL stream 1-2", "PFADD guess a b c", "SELECT 5", "SET five 5", "SETBIT bits 100 1",
         "SELECT 9", "SET brief v PX 1"])
-    server.cli("-x", "FUNCTION", "LOAD", stdin="#!lua name=lib\n"
-               "redis.register_function('f', function() return 1 end)")
+    if has_functions():
+        server.cli("-x", "FUNCTION", "LOAD", stdin="#!lua name=lib\n"
+                   "redis.register_function('f', function() return 1 end)")
+
+
+def has_functions():
+    return redis_version() >= (7, 0)

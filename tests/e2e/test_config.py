@@ -108,7 +108,7 @@ tippfehler: 1
 
 
 @pytest.mark.parametrize("change, word", [
-    (("do: dump", "do: stream"), "stream"),
+    (("do: dump", "do: snapshot"), "snapshot"),
     (("type: postgres", "type: influx"), "influx"),
 ])
 def test_what_belongs_to_later_versions_is_a_warning(check, work, change, word):

@@ -21,12 +21,13 @@ ZONE = "Europe/Berlin"
 class Site:
     """A server with a receiver, a base that it covers, and what was done after it, with times."""
 
-    def __init__(self, root, bin_dirs, password_file, name):
+    def __init__(self, root, bin_dirs, password_file, name, segment_mb=1):
         self.root = os.path.join(root, name)
         os.mkdir(self.root, 0o755)
         self.bs = Program(self.root, bin_dirs, [ADMIN_PASSWORD])
-        self.server = Server(os.path.join(self.root, "pg"),
-                             settings={"track_commit_timestamp": "on"}).initdb("--wal-segsize=1")
+        self.server = Server(os.path.join(self.root, "pg"), settings={
+            "track_commit_timestamp": "on", "max_wal_size": f"{max(256, 3 * segment_mb)}MB"})
+        self.server.initdb(f"--wal-segsize={segment_mb}")
         self.server.start()
         self.server.sql("CREATE ROLE webscada SUPERUSER LOGIN PASSWORD "
                         f"'{ADMIN_PASSWORD}'; CREATE TABLE t (id int PRIMARY KEY);"

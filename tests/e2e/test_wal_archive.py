@@ -7,11 +7,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 
 import pytest
 
-from postgres import Server
+from postgres import ROOT, Server
 from program import BINARY
 
 SEGMENT = 1 << 20
@@ -355,3 +356,28 @@ def test_the_log_is_no_backup_and_no_command_reads_it(log, wal, bs):
                         wal.store], env=bs.env, check=False, capture_output=True)
         with open(trace, encoding="utf-8", errors="replace") as file:
             assert "/wal" not in file.read()
+
+
+# --- what the index does not know ----------------------------------------------
+
+def test_as_many_new_segments_as_removed_do_not_hide_the_hole(bs, base_store):
+    """Among very many, where nobody would look at each: the names decide, not how many they are."""
+    sys.path.append(os.path.join(ROOT, "bench"))
+    import segments  # pylint: disable=import-outside-toplevel
+
+    count = 60000
+    state = os.path.join(bs.state, "blackstart")
+    segments.fill(str(base_store), state, count,
+                  lambda: bs.ok("catalog", "rebuild", "--store", base_store))
+    wal = os.path.join(base_store, "postgresql/wal")
+    names = sorted(os.listdir(wal))
+    hole, last = names[count // 2], names[-1]
+    whole = bs.json("window", "postgresql", "--store", base_store)
+    assert whole["gaps"] == [], whole
+
+    os.rename(os.path.join(wal, hole), os.path.join(wal, last.replace("00000001", "00000007", 1)))
+    window = bs.json("window", "postgresql", "--store", base_store, expect=3)
+    assert [gap for gap in window["gaps"] if hole[:24] in gap["text"]], window
+    refused = bs.run("plan", "restore", "postgresql", "--at", "latest", "--to", bs.work + "/to",
+                     "--store", base_store, expect=5)
+    assert "does not lead to the end" in refused.err, refused

@@ -15,4 +15,5 @@ MUTANTS = {
 }
 ROUNDS_MAX = 8
 # Assertions that tell of a broken promise; anything else would be the harness's own trouble.
-CATCHES = {"acked-rows", "flush-position", "holes", "row-hash", "pitr-prefix", "exit-restore"}
+CATCHES = {"acked-rows", "flush-position", "holes", "row-hash", "pitr-prefix", "exit-restore",
+           "ended-early"}

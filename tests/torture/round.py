@@ -136,7 +136,7 @@ class Day:
         disk.reads = "/wal/" + name
         self.note(f"EIO on reading {name}, {count} times")
         # From the moment on at which the server is about to ask: the plan has read it all before.
-        ready = os.path.join(self.plant.next_data(), "recovery.signal")
+        ready = os.path.join(self.plant.next_data(), "recovery.signal")  # until recovery has ended
         is_over = threading.Event()
 
         def wait_and_fail():
@@ -148,8 +148,11 @@ class Day:
         try:
             server = self.restore("--at", "latest", is_shimmed=True)
         except Broken as broken:
-            # Refusing is right, as long as it is said; what then comes is the same without faults.
+            # Refusing is right, as long as it is said, and the copy still waits for its log: a
+            # server that heard "there is no more" has ended its recovery, with what it had.
             check(broken.name == "exit-restore", broken.name, str(broken))
+            check(os.path.exists(ready), "ended-early", "the copy ended its recovery before the "
+                  f"log that could not be read: {broken}")
             return
         finally:
             is_over.set()
@@ -158,6 +161,7 @@ class Day:
             disk.heal()
         try:
             check_rows(rows_of(server), promised, "restored from a log that could not be read")
+            self.check_flush(server)
         finally:
             self.plant.put_away(server)
 

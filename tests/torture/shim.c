@@ -50,15 +50,27 @@ real(const char *name)
 	return found;
 }
 
+/* A server that we are loaded into writes its title over its environment. */
+static char *
+copy_of(const char *text)
+{
+	char *copy = text != NULL ? strdup(text) : NULL;
+
+	if (text != NULL && copy == NULL)
+		abort();
+
+	return copy;
+}
+
 __attribute__((constructor)) static void
 begin(void)
 {
 	const char *path = getenv("SHIM_CONTROL");
 	int fd;
 
-	root = getenv("SHIM_ROOT");
-	shadow = getenv("SHIM_SHADOW");
-	reads = getenv("SHIM_READS");
+	root = copy_of(getenv("SHIM_ROOT"));
+	shadow = copy_of(getenv("SHIM_SHADOW"));
+	reads = copy_of(getenv("SHIM_READS"));
 	if (path == NULL || root == NULL || shadow == NULL)
 		return;
 	inside++;

@@ -29,6 +29,7 @@ receive(struct cli *cli, const struct config_job *job, struct source *source, st
 		.slot = job->slot,
 		.client_name = job->standby_name,
 		.heartbeat_us = job->heartbeat_us,
+		.piece_age_us = job->piece_age_us,
 		.settler = settler,
 	};
 

@@ -2,6 +2,7 @@
  * Pulling an RDB file: we ask as a replica would, take the file as it comes, read it on its way
  * and leave.  Nothing is acknowledged, so the server never counts us as one that holds its data.
  */
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "base/progress.h"
 #include "repo/manifest.h"
+#include "source/redis/handshake.h"
 #include "source/redis/rdb_reader.h"
 #include "source/redis/rdb_summary.h"
 #include "source/redis/redis_internal.h"
@@ -18,95 +21,32 @@
 #include "stream/links.h"
 #include "stream/sink.h"
 
-enum {
-	/* A forking server sends an empty line each second; one that waits for others may be still. */
-	PULL_SILENCE_MS = 60 * 1000,
-};
-
 struct pull {
 	struct redis *redis;
-	struct redis_conn *conn;
+	struct redis_conn *conn; /* for questions, until it becomes a replica's */
+	struct redis_conn *from; /* where the file comes: the same, or a stream's; a loan */
 	const struct backup_request *request;
 	struct rdb_reader *reader;
 	struct sync_frame frame;
-	struct wall_time at; /* when the server took its picture */
-	char *replication;   /* "<id> <offset>" */
-	int64_t waited_us;   /* until its first byte */
-	int64_t took_us;     /* from then to its last */
+	struct replication_answer answer; /* which place the file stands for */
+	int64_t waited_us;                /* until its first byte */
+	int64_t took_us;                  /* from then to its last */
 };
 
 /* ---- asking ------------------------------------------------------------------------------------ */
 
-/* A word that the server need not know. */
 static int
-offer(struct redis_conn *conn, const char *const *words, struct err *err)
+ask(struct pull *pull, const char *family, const char *version, struct err *err)
 {
-	struct err refusal = ERR_INIT;
+	const struct redis_attachment *attached = pull->request->attached;
 
-	if (redis_execute(conn, words, &refusal) == 0 || refusal.kind == ERR_PEER)
-		return 0;
-	*err = refusal;
-
-	return -1;
-}
-
-/*
- * The address is no address, so that a Sentinel does not take us for a replica that it lost.
- * rdb-only (6.2 and later): nothing is to be kept for us behind the file.
- */
-static int
-introduce(struct redis_conn *conn, const char *family, const char *version, struct err *err)
-{
-	if (offer(conn, (const char *const[]){ "REPLCONF", "ip-address", "backup-agent", NULL },
-		err) < 0 ||
-	    redis_execute(conn,
-		(const char *const[]){ "REPLCONF", "capa", "eof", "capa", "psync2", NULL },
-		err) < 0 ||
-	    offer(conn, (const char *const[]){ "REPLCONF", "rdb-only", "1", NULL }, err) < 0)
+	if (attached != NULL)
+		pull->answer = attached->answer;
+	else if (redis_introduce(pull->conn, family, version, true, err) < 0 ||
+	    redis_ask_stream(pull->conn, NULL, &pull->answer, err) < 0)
 		return -1;
-	if (!str_equals(family, "valkey"))
-		return 0;
 
-	return offer(conn, (const char *const[]){ "REPLCONF", "version", version, NULL }, err);
-}
-
-static int
-no_replication(struct err *err)
-{
-	if (err->kind == ERR_AUTH)
-		return err_hint(err,
-		    "'blackstart check --sql' prints the ACL rule that lets a user read a copy of the data.");
-	if (err->kind == ERR_UNSUPPORTED)
-		return err_hint(err,
-		    "This server hides PSYNC, as some managed services do: use the service's own export.");
-
-	return -1;
-}
-
-static int
-ask(struct pull *pull, struct err *err)
-{
-	SCOPED(str_done) struct str line = STR_INIT;
-	static const char full[] = "+FULLRESYNC ";
-
-	if (redis_say(pull->conn, (const char *const[]){ "PSYNC", "?", "-1", NULL }, err) < 0 ||
-	    redis_hear_line(pull->conn, PULL_SILENCE_MS, &line, err) < 0)
-		return err_wrap(err, "PSYNC");
-	pull->at = clock_wall();
-	if (line.data[0] == '-') {
-		(void)redis_refused(str_text(&line) + 1, err);
-		(void)err_wrap(err, "PSYNC");
-		return no_replication(err);
-	}
-	if (!str_starts_with(str_text(&line), full))
-		return err_set(err, ERR_DATA, "PSYNC: '%.60s' is no answer to it", str_text(&line));
-	pull->replication = xstrdup(str_text(&line) + sizeof(full) - 1);
-	if (redis_hear_line(pull->conn, PULL_SILENCE_MS, &line, err) < 0)
-		return err_wrap(err, "waiting for the file");
-	if (line.data[0] == '-')
-		return redis_refused(str_text(&line) + 1, err);
-
-	return sync_frame_init(&pull->frame, str_text(&line), err);
+	return redis_await_file(pull->from, &pull->frame, err);
 }
 
 /* ---- taking ------------------------------------------------------------------------------------ */
@@ -120,15 +60,19 @@ take(struct pull *pull, struct sink *to, struct err *err)
 	while (!pull->frame.is_whole) {
 		const void *data;
 		size_t size;
+		size_t extra;
 
-		if (redis_hear(pull->conn, PULL_SILENCE_MS, &data, &size, err) < 0)
+		if (redis_hear(pull->from, REPLICATION_SILENCE_MS, &data, &size, err) < 0)
 			return err_wrap(err, "after %llu bytes of the file",
 			    (unsigned long long)pull->frame.body_bytes);
 		if (size == 0)
 			return err_set(err, ERR_NET,
 			    "the server ended the connection after %llu bytes of the file",
 			    (unsigned long long)pull->frame.body_bytes);
-		if (sync_frame_feed(&pull->frame, data, size, to, err) < 0)
+		/* Behind a file of known length the stream may begin at once. */
+		extra = pull->request->attached != NULL ? sync_frame_extra(&pull->frame, size) : 0;
+		redis_unhear(pull->from, extra);
+		if (sync_frame_feed(&pull->frame, data, size - extra, to, err) < 0)
 			return -1;
 	}
 	pull->took_us = clock_elapsed_us(began);
@@ -206,10 +150,11 @@ add_costs(struct pull *pull, json_t *transfer)
 	SCOPED(str_done) struct str info = STR_INIT;
 	struct err ignored = ERR_INIT;
 
-	redis_conn_free(TAKE(pull->conn));
-	SCOPED(redis_conn_freep)
-	struct redis_conn *conn = redis_conn_open(pull->redis, &ignored);
-	if (conn == NULL || redis_info(conn, &info, &ignored) < 0)
+	if (pull->from == pull->conn) {
+		redis_conn_free(TAKE(pull->conn));
+		pull->conn = redis_conn_open(pull->redis, &ignored);
+	}
+	if (pull->conn == NULL || redis_info(pull->conn, &info, &ignored) < 0)
 		return;
 	(void)json_object_set_new(transfer, "fork_us",
 	    json_integer((json_int_t)redis_info_number(&info, "latest_fork_usec")));
@@ -223,9 +168,14 @@ tell(struct pull *pull, struct manifest *draft)
 	const struct rdb_summary *summary = rdb_reader_summary(pull->reader);
 	json_t *transfer = json_object();
 
-	draft->consistent_at = pull->at;
+	const char *stream_db = rdb_summary_aux(summary, "repl-stream-db");
+
+	draft->consistent_at = pull->answer.at;
 	redis_content_add(draft->content, summary);
-	(void)json_object_set_new(draft->content, "replication", json_string(pull->replication));
+	(void)json_object_set_new(draft->content, "replication",
+	    json_sprintf("%s %" PRIu64, pull->answer.place.id, pull->answer.place.offset));
+	if (stream_db != NULL)
+		(void)json_object_set_new(draft->content, "stream_db", json_string(stream_db));
 	(void)json_object_set_new(transfer, "is_diskless", json_boolean(pull->frame.is_marked));
 	(void)json_object_set_new(transfer, "waited_us", json_integer(pull->waited_us));
 	(void)json_object_set_new(transfer, "took_us", json_integer(pull->took_us));
@@ -244,12 +194,24 @@ tell(struct pull *pull, struct manifest *draft)
 		    (unsigned long long)summary->wrong_announcements);
 }
 
+/* From a replica the stream begins without saying in which database. */
+static void
+note_stream_db(const struct rdb_reader *reader, struct redis_attachment *attached)
+{
+	const char *text = rdb_summary_aux(rdb_reader_summary(reader), "repl-stream-db");
+	struct err ignored = ERR_INIT;
+	uint64_t db;
+
+	attached->stream_db = 0;
+	if (text != NULL && parse_u64(text, 0, INT32_MAX, &db, &ignored) == 0)
+		attached->stream_db = (unsigned)db;
+}
+
 static void
 pull_done(struct pull *pull)
 {
 	redis_conn_free(pull->conn);
 	rdb_reader_free(pull->reader);
-	free(pull->replication);
 }
 
 static int
@@ -260,16 +222,14 @@ pull_all(struct pull *pull, struct intake *intake, struct manifest *draft, struc
 	const char *family;
 
 	if (redis_info(pull->conn, &info, err) < 0)
-		return no_replication(err);
+		return -1;
 	SCOPED(freep) char *version = redis_info_version(&info, &family);
 	if (redis_info_number(&info, "loading") != 0)
 		return err_set(err, ERR_BUSY, "the server is loading its data");
 	if (save_surroundings(pull, &info, intake, draft, err) < 0)
 		return -1;
 	progress_phase(pull->request->progress, "waiting for the server", 0);
-	if (introduce(pull->conn, family, version, err) < 0)
-		return no_replication(err);
-	if (ask(pull, err) < 0)
+	if (ask(pull, family, version, err) < 0)
 		return -1;
 	pull->waited_us = clock_elapsed_us(began);
 	if (save_file(pull, intake, err) < 0)
@@ -280,6 +240,8 @@ pull_all(struct pull *pull, struct intake *intake, struct manifest *draft, struc
 	draft->source_identity = xstrdup("");
 	(void)json_object_set_new(draft->content, "server", json_string(family));
 	tell(pull, draft);
+	if (pull->request->attached != NULL)
+		note_stream_db(pull->reader, pull->request->attached);
 
 	return 0;
 }
@@ -294,6 +256,8 @@ redis_backup(struct redis *redis, const struct backup_request *request, struct i
 	pull.conn = redis_conn_open(redis, err);
 	if (pull.conn == NULL)
 		return -1;
+	pull.from = request->attached != NULL ? ((struct redis_attachment *)request->attached)->conn
+					      : pull.conn;
 	pull.reader = rdb_reader_new(&options);
 	if (pull_all(&pull, intake, draft, err) < 0)
 		return err_wrap(err, "redis '%s'", redis->label);

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +84,13 @@ redis_hear(struct redis_conn *conn, int timeout_ms, const void **ret_data, size_
 	conn->at = conn->end;
 
 	return 0;
+}
+
+void
+redis_unhear(struct redis_conn *conn, size_t size)
+{
+	assert(size <= conn->at);
+	conn->at -= size;
 }
 
 int

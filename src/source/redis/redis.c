@@ -8,6 +8,11 @@
 #include "base/str.h"
 #include "repo/manifest.h"
 #include "source/redis/redis_internal.h"
+#include "source/redis/stream/chain.h"
+#include "source/redis/stream/expire.h"
+#include "source/redis/stream/follow.h"
+#include "source/redis/stream/pack.h"
+#include "source/redis/stream/window.h"
 
 enum { DEFAULT_PORT = 6379 };
 
@@ -16,10 +21,12 @@ static const struct backup_kind redis_kinds[] = {
 	    .name = "rdb",
 	    .layout = { .subfolder = "", .stem_prefix = "dump-", .has_time = true },
 	    .adopts = NULL,
-	    .is_window_base = false,
+	    .is_window_base = true,
 	    .default_level = 1,
 	},
 };
+
+static const struct stream_kind redis_stream = { .name = "stream", .folder = "stream" };
 
 /*
  * A Redis has no identity: its run id changes with every start, its replication id with every
@@ -121,6 +128,58 @@ redis_promote_op(struct source *source, const struct promote_request *request,
 	return err_hint(err, "Start the server on the folder that the restore has filled.");
 }
 
+static int
+redis_follow_op(struct source *source, const struct follow_request *request,
+    struct archive *archive, struct err *err)
+{
+	return redis_follow(redis_of(source), request, archive, err);
+}
+
+static int
+redis_settle_op(struct source *source, struct archive *archive, struct settle_report *report,
+    struct err *err)
+{
+	(void)source;
+
+	return pack_settle(archive, report, err);
+}
+
+static int
+redis_window_op(struct source *source, struct archive *archive, const struct manifest *const *bases,
+    size_t bases_count, struct window_report *report, struct err *err)
+{
+	SCOPED(chain_done) struct chain chain = { .stored_bytes = 0 };
+
+	(void)source;
+	if (chain_read(archive, &chain, err) < 0)
+		return -1;
+	redis_window(&chain, bases, bases_count, report);
+
+	return 0;
+}
+
+static int
+redis_choose_op(struct source *source, struct archive *archive, const struct manifest *const *bases,
+    size_t bases_count, struct restore_target *target, size_t *ret_index, struct err *err)
+{
+	SCOPED(chain_done) struct chain chain = { .stored_bytes = 0 };
+
+	(void)source;
+	if (chain_read(archive, &chain, err) < 0)
+		return -1;
+
+	return redis_choose(&chain, bases, bases_count, target, ret_index, err);
+}
+
+static int
+redis_expire_op(struct source *source, struct archive *archive,
+    const struct expire_request *request, struct expire_report *report, struct err *err)
+{
+	(void)source;
+
+	return redis_expire(archive, request, report, err);
+}
+
 static void
 redis_free(struct source *source)
 {
@@ -142,6 +201,7 @@ const struct source_ops redis_source_ops = {
 	.type = "redis",
 	.kinds = redis_kinds,
 	.kinds_count = ARRAY_SIZE(redis_kinds),
+	.stream = &redis_stream,
 	.identify = redis_identify,
 	.check = redis_check_op,
 	.setup_sql = redis_setup_op,
@@ -151,6 +211,11 @@ const struct source_ops redis_source_ops = {
 	.plan = redis_plan_op,
 	.restore = redis_restore_op,
 	.promote = redis_promote_op,
+	.follow = redis_follow_op,
+	.settle = redis_settle_op,
+	.window = redis_window_op,
+	.choose = redis_choose_op,
+	.expire = redis_expire_op,
 	.sweep_scratch = redis_trial_sweep,
 	.free = redis_free,
 };

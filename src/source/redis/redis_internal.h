@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "base/str.h"
 #include "net/channel.h"
+#include "source/redis/handshake.h"
 #include "source/redis/resp.h"
 #include "source/source.h"
 
@@ -69,6 +70,9 @@ int redis_hear_line(struct redis_conn *conn, int timeout_ms, struct str *to, str
 int redis_hear(struct redis_conn *conn, int timeout_ms, const void **ret_data, size_t *ret_size,
     struct err *err) MUST_CHECK;
 
+/* The last `size` bytes heard are to be heard once more. */
+void redis_unhear(struct redis_conn *conn, size_t size);
+
 /* Fill err from the text of an error reply. */
 int redis_refused(const char *text, struct err *err);
 
@@ -93,6 +97,16 @@ char *redis_setting(struct redis_conn *conn, const char *name, struct err *err) 
  */
 struct json_t *redis_surroundings(struct redis_conn *conn, const struct str *info,
     struct err *ret_missing) MUST_CHECK;
+
+/*
+ * A file that comes in the middle of a stream: the `attached` of a backup request.  The server has
+ * answered on `conn`, and the file is next there; afterwards the stream.
+ */
+struct redis_attachment {
+	struct redis_conn *conn;
+	struct replication_answer answer;
+	unsigned stream_db; /* out: the database in force where the stream begins */
+};
 
 /* ---- the verbs ---------------------------------------------------------------------------------- */
 

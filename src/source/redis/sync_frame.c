@@ -75,3 +75,11 @@ sync_frame_feed(struct sync_frame *frame, const void *data, size_t size, struct 
 
 	return 0;
 }
+
+size_t
+sync_frame_extra(const struct sync_frame *frame, size_t size)
+{
+	uint64_t left = frame->total_bytes - frame->body_bytes;
+
+	return !frame->is_marked && size > left ? size - (size_t)left : 0;
+}

@@ -38,4 +38,7 @@ int sync_frame_init(struct sync_frame *frame, const char *line, struct err *err)
 int sync_frame_feed(struct sync_frame *frame, const void *data, size_t size, struct sink *to,
     struct err *err) MUST_CHECK;
 
+/* Of so many bytes that have arrived: how many are behind the end of a file of known length. */
+size_t sync_frame_extra(const struct sync_frame *frame, size_t size);
+
 #endif

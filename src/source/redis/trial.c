@@ -40,7 +40,8 @@ struct trial {
 	struct verify_report *report;
 	struct process *process;
 	struct redis_conn *conn;
-	char *program;
+	char *programs[2];   /* those that may load it, the better one first */
+	const char *program; /* the one at work */
 	char *socket_path;
 	char *log_path;
 	uid_t uid; /* 0: as we are */
@@ -52,7 +53,8 @@ trial_done(struct trial *trial)
 {
 	redis_conn_free(trial->conn);
 	process_free(trial->process);
-	free(trial->program);
+	for (size_t i = 0; i < ARRAY_SIZE(trial->programs); i++)
+		free(trial->programs[i]);
 	free(trial->socket_path);
 	free(trial->log_path);
 }
@@ -80,19 +82,23 @@ find_in_path(const char *name)
 	return NULL;
 }
 
+/* A file loads into its own family for certain; the other one may be too old, or refuse it. */
 static int
-find_program(struct trial *trial, struct err *err)
+find_programs(struct trial *trial, struct err *err)
 {
-	trial->program = find_in_path(trial->summary->is_valkey ? "valkey-server" : "redis-server");
-	if (trial->program == NULL && !trial->summary->is_valkey)
-		trial->program = find_in_path("valkey-server");
-	if (trial->program != NULL)
-		return 0;
-	(void)err_set(err, ERR_UNSUPPORTED, "this machine has no %s to load the file with",
-	    trial->summary->is_valkey ? "valkey-server" : "redis-server");
+	bool is_valkey = trial->summary->is_valkey ||
+	    rdb_summary_aux(trial->summary, "valkey-ver") != NULL;
+	const char *const own = is_valkey ? "valkey-server" : "redis-server";
 
-	return err_hint(err, "Type: apt-get install %s; it need not be running.",
-	    trial->summary->is_valkey ? "valkey-server" : "redis-server");
+	trial->programs[0] = find_in_path(own);
+	trial->programs[1] = find_in_path(is_valkey ? "redis-server" : "valkey-server");
+	if (trial->programs[0] == NULL)
+		trial->programs[0] = TAKE(trial->programs[1]);
+	if (trial->programs[0] != NULL)
+		return 0;
+	(void)err_set(err, ERR_UNSUPPORTED, "this machine has no %s to load the file with", own);
+
+	return err_hint(err, "Type: apt-get install %s; it need not be running.", own);
 }
 
 /* Not as root: what it reads came from elsewhere. */
@@ -164,17 +170,13 @@ start(struct trial *trial, const char *work_dir, struct err *err)
 	return trial->process != NULL ? 0 : -1;
 }
 
-/* The last line of its log that complains, else the last one. */
+/* The last line of its log that complains. */
 static char *
-complaint(const struct trial *trial)
+complaint(const struct str *log)
 {
-	SCOPED(str_done) struct str text = STR_INIT_MAX(LOG_MAX_BYTES);
-	struct err ignored = ERR_INIT;
 	const char *found = "";
 
-	if (file_read_all(trial->log_path, LOG_MAX_BYTES, &text, &ignored) < 0)
-		return xstrdup("it left no log");
-	for (const char *line = str_text(&text); line != NULL && *line != '\0';) {
+	for (const char *line = str_text(log); line != NULL && *line != '\0';) {
 		const char *mark = strstr(line, " # ");
 		const char *end = strchr(line, '\n');
 
@@ -190,11 +192,17 @@ complaint(const struct trial *trial)
 static int
 died(struct trial *trial, struct err *err)
 {
-	SCOPED(freep) char *reason = complaint(trial);
+	SCOPED(str_done) struct str log = STR_INIT_MAX(LOG_MAX_BYTES);
+	struct err ignored = ERR_INIT;
 
-	if (strstr(reason, "RDB format version") != NULL) {
-		(void)err_set(err, ERR_UNSUPPORTED, "%s is too old to load the file: %s",
-		    trial->program, reason);
+	if (file_read_all(trial->log_path, LOG_MAX_BYTES, &log, &ignored) < 0)
+		return err_set(err, ERR_DATA, "%s does not load the file, and left no log",
+		    trial->program);
+	SCOPED(freep) char *reason = complaint(&log);
+	if (strstr(str_text(&log), "RDB format version") != NULL) {
+		(void)err_set(err, ERR_UNSUPPORTED,
+		    "%s cannot load the file: it does not handle RDB version %u", trial->program,
+		    trial->summary->version);
 		return err_hint(err, "It needs %s or later.",
 		    rdb_version_needs(trial->summary->version, trial->summary->is_valkey));
 	}
@@ -227,6 +235,29 @@ wait_until_loaded(struct trial *trial, struct err *err)
 			return -1;
 		}
 	}
+}
+
+/* With the first program that can. */
+static int
+load(struct trial *trial, const char *work_dir, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(trial->programs); i++) {
+		struct err refusal = ERR_INIT;
+
+		trial->program = trial->programs[i];
+		if (trial->program == NULL)
+			return -1;
+		process_free(TAKE(trial->process));
+		(void)unlink(trial->log_path);
+		if (start(trial, work_dir, &refusal) == 0 &&
+		    wait_until_loaded(trial, &refusal) == 0)
+			return 0;
+		*err = refusal;
+		if (refusal.kind != ERR_UNSUPPORTED)
+			return -1;
+	}
+
+	return -1;
 }
 
 /* ---- comparing -------------------------------------------------------------------------------------- */
@@ -378,10 +409,10 @@ redis_trial(const struct redis *redis, const char *work_dir, const struct rdb_su
 		.log_path = path_join(work_dir, "log"),
 	};
 
-	if (find_program(&trial, err) < 0 || find_user(&trial, err) < 0)
+	if (find_programs(&trial, err) < 0 || find_user(&trial, err) < 0)
 		return -1;
 	progress_phase(request->progress, "loading into a scratch server", 0);
-	if (start(&trial, work_dir, err) < 0 || wait_until_loaded(&trial, err) < 0)
+	if (load(&trial, work_dir, err) < 0)
 		return err_wrap(err, "scratch server");
 
 	return climb(&trial, request->level, err);

@@ -270,7 +270,7 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	    "  pg-base:  { source: postgresql, do: base, at: \"01:00\",          keep: 7d }\n"
 	    "  pg-wal:   { source: postgresql, do: wal,  continuous: true,     keep: 7d }\n"
 	    "  redis-6h: { source: redis,      do: rdb,  cron: \"0 */6 * * *\",  keep: 7d }\n"
-	    "  influx-w: { source: influxdb,   do: stream, every: 7d, buckets: all }\n"
+	    "  influx-w: { source: influxdb,   do: snapshot, every: 7d, buckets: all }\n"
 	    "alerts: { digest: \"07:00\" }\n"
 	    "web: { listen: 127.0.0.1:8480 }\n",
 	    &problems);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
+#include "base/zone.h"
 #include "os/file.h"
 #include "repo/manifest.h"
 #include "source/postgres/base/content.h"
@@ -102,8 +103,8 @@ warn_of_end(const struct restore_target *target, const struct wal_need *need,
 	add_warning(plan,
 	    xasprintf("%s is behind the last commit that is known (%s, %s before): all of the log "
 		      "is replayed",
-		wal_time_text(target->zone, target->time, asked),
-		wal_time_text(target->zone, need->last_commit, last),
+		zone_format_us(target->zone, target->time, asked),
+		zone_format_us(target->zone, need->last_commit, last),
 		clock_format_duration(target->time.us - need->last_commit.us, between)));
 }
 
@@ -115,7 +116,7 @@ target_words(const struct restore_target *target)
 
 	switch (target->kind) {
 	case TARGET_TIME:
-		return xasprintf("%s %s", side, wal_time_text(target->zone, target->time, text));
+		return xasprintf("%s %s", side, zone_format_us(target->zone, target->time, text));
 	case TARGET_POSITION:
 		return xasprintf("%s %s", side, lsn_format(target->position, text));
 	case TARGET_XID:

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
+#include "base/zone.h"
 #include "os/file.h"
 #include "source/postgres/base/content.h"
 #include "source/postgres/lsn.h"
@@ -97,7 +98,7 @@ format_time(struct wall_time time)
 {
 	char text[CLOCK_TEXT_SIZE];
 
-	return xasprintf("%.26s+00", wal_time_text(NULL, time, text));
+	return xasprintf("%.26s+00", zone_format_us(NULL, time, text));
 }
 
 static void
@@ -226,8 +227,8 @@ check_past(const struct base_reached *reached, const struct restore_target *targ
 	if (target->time.us == 0 || reached->last_commit.us < limit_us)
 		return 0;
 	(void)err_set(err, ERR_MISMATCH, "recovery went too far: to the commit of %s, asked was %s",
-	    wal_time_text(target->zone, reached->last_commit, last),
-	    wal_time_text(target->zone, target->time, asked));
+	    zone_format_us(target->zone, reached->last_commit, last),
+	    zone_format_us(target->zone, target->time, asked));
 	/* There was no commit behind the target to stop at when it began; now there is. */
 	if (target->kind == TARGET_LATEST)
 		return err_hint(err,
@@ -283,7 +284,7 @@ base_recovery_judge(const struct base_reached *reached, const struct restore_tar
 	if (reached->last_commit.us != 0)
 		vec_push(&report->notes,
 		    xasprintf("last commit %s%s",
-			wal_time_text(target->zone, reached->last_commit, last), before));
+			zone_format_us(target->zone, reached->last_commit, last), before));
 	else
 		vec_push(&report->notes,
 		    xstrdup("no commit was replayed: it is the state at the backup's end"));

@@ -41,25 +41,10 @@ choosing_done(struct choosing *choosing)
 
 /* ---- text -------------------------------------------------------------------------------------------- */
 
-const char *
-wal_time_text(const struct zone *zone, struct wall_time time, char *text)
-{
-	int64_t fraction_us = ((time.us % US_PER_S) + US_PER_S) % US_PER_S;
-	int offset_s = zone != NULL ? zone_offset_s(zone, time) : 0;
-	struct civil at = civil_from_unix_s((time.us - fraction_us) / US_PER_S + offset_s);
-	int minutes = (offset_s < 0 ? -offset_s : offset_s) / 60;
-
-	(void)snprintf(text, CLOCK_TEXT_SIZE, "%04d-%02d-%02d %02d:%02d:%02d.%06d%c%02d:%02d",
-	    at.year, at.month, at.day, at.hour, at.minute, at.second, (int)fraction_us,
-	    offset_s < 0 ? '-' : '+', minutes / 60, minutes % 60);
-
-	return text;
-}
-
 static const char *
 time_text(const struct choosing *choosing, struct wall_time time, char *text)
 {
-	return wal_time_text(choosing->target->zone, time, text);
+	return zone_format_us(choosing->target->zone, time, text);
 }
 
 /* ---- candidates ----------------------------------------------------------------------------------------- */

@@ -29,8 +29,4 @@ int wal_choose(const struct wal_survey *survey, const struct archive_marks *mark
     struct wall_time now, struct restore_target *target, size_t *ret_base, struct err *err)
     MUST_CHECK;
 
-/* "2026-11-22 14:05:08.913+01:00" in the zone (NULL: UTC); `text` holds CLOCK_TEXT_SIZE bytes. */
-struct zone;
-const char *wal_time_text(const struct zone *zone, struct wall_time time, char *text);
-
 #endif

@@ -19,6 +19,8 @@ enum {
 	HISTORY_DIGITS = 8,
 	BY_NAME_MAX = 50000,
 	DEFAULT_SEGMENT_BYTES = 16 * 1024 * 1024,
+	SEGMENT_MIN_BYTES = 1024 * 1024,
+	SEGMENT_MAX_BYTES = 1024 * 1024 * 1024,
 };
 static const uint64_t segments_max = UINT64_C(1) << 26;
 
@@ -114,118 +116,90 @@ add_history(struct wal_folder *folder, DIR *dir, const char *path, const char *n
 	return 0;
 }
 
-static int
-add_tail(struct wal_folder *folder, DIR *dir, const char *path, const char *name, struct err *err)
-{
-	struct wal_folder_file file = { .timeline = 0 };
-	char digits[WAL_NAME_SIZE];
-	uint64_t bytes;
-	bool is_there;
+/* ---- what ought to be there --------------------------------------------------------------------------- */
 
-	memcpy(digits, name, NAME_DIGITS);
-	digits[NAME_DIGITS] = '\0';
-	if (look_at(dirfd(dir), path, name, &is_there, &bytes, &file.modified, err) < 0)
-		return -1;
-	if (folder->segment_bytes == 0 && bytes != 0)
-		folder->segment_bytes = bytes;
-	if (is_there &&
-	    wal_name_parse(digits, folder->segment_bytes, &file.timeline, &file.segment))
-		vec_push(&folder->tails, file);
-
-	return 0;
-}
-
-static int
-add_name(struct wal_folder *folder, DIR *dir, const char *path, const char *name, struct err *err)
-{
-	size_t size = strlen(name);
-
-	if (size == HISTORY_DIGITS + strlen(".history") && begins_with_hex(name, HISTORY_DIGITS) &&
-	    str_equals(name + HISTORY_DIGITS, ".history"))
-		return add_history(folder, dir, path, name, err);
-	if (size < NAME_DIGITS || !begins_with_hex(name, NAME_DIGITS))
-		return 0;
-	if (size == NAME_DIGITS || str_equals(name + NAME_DIGITS, ".zst"))
-		folder->segments_count++;
-	else if (str_equals(name + NAME_DIGITS, ".partial"))
-		return add_tail(folder, dir, path, name, err);
-
-	return 0;
-}
-
-int
-wal_folder_read(const char *path, uint64_t segment_bytes, struct wal_folder *ret_folder,
-    struct err *err)
-{
-	SCOPED(wal_folder_done) struct wal_folder folder = { .segment_bytes = segment_bytes };
-	SCOPED(closedirp) DIR *dir = open_folder(path, err);
-	const char *name;
-
-	/* A store that is only read need not have one. */
-	if (dir == NULL && err->kind != ERR_NOT_FOUND)
-		return -1;
-	while (dir != NULL && (name = next_name(dir, path, err)) != NULL) {
-		if (add_name(&folder, dir, path, name, err) < 0)
-			return -1;
-	}
-	if (dir != NULL && err->kind != ERR_NONE)
-		return -1;
-	if (folder.segment_bytes == 0)
-		folder.segment_bytes = DEFAULT_SEGMENT_BYTES;
-	*ret_folder = folder;
-	folder = (struct wal_folder){ .segment_bytes = 0 };
-
-	return 0;
-}
-
-int
-wal_folder_probe(const char *path, const char *name, bool *ret_is_there,
-    struct wall_time *ret_modified, struct err *err)
-{
-	SCOPED(freep) char *file = xasprintf("%s/%s", path, name);
-	uint64_t bytes;
-
-	return look_at(AT_FDCWD, path, file, ret_is_there, &bytes, ret_modified, err);
-}
-
-/* ---- is everything there --------------------------------------------------------------------------------- */
-
-struct seen {
-	const struct wal_folder_range *range;
-	uint8_t *bits; /* one for each segment of the range */
+/* The ranges, and a bit for each of their segments. */
+struct roll {
+	struct wal_folder_range *ranges;
+	uint8_t **bits;
+	size_t count;
 };
 
 static void
-mark_seen(struct seen *seen, size_t count, const char *name, uint64_t segment_bytes)
+roll_done(struct roll *roll)
 {
-	char digits[WAL_NAME_SIZE];
-	uint32_t timeline;
-	uint64_t segment;
-
-	memcpy(digits, name, NAME_DIGITS);
-	digits[NAME_DIGITS] = '\0';
-	if (!wal_name_parse(digits, segment_bytes, &timeline, &segment))
-		return;
-	for (size_t i = 0; i < count; i++) {
-		const struct wal_folder_range *range = seen[i].range;
-
-		if (range->timeline == timeline && segment >= range->first &&
-		    segment <= range->last)
-			seen[i].bits[(segment - range->first) / 8] |= (uint8_t)(1U
-			    << ((segment - range->first) % 8));
-	}
+	for (size_t i = 0; roll->bits != NULL && i < roll->count; i++)
+		free(roll->bits[i]);
+	free(roll->bits);
 }
 
-static void
-take_missing(const struct seen *seen, struct wal_folder_range *range)
+static uint64_t
+count_segments(const struct wal_folder_range *ranges, size_t count)
 {
-	for (uint64_t at = 0; at <= range->last - range->first; at++) {
-		if ((seen->bits[at / 8] & (1U << (at % 8))) == 0)
-			vec_push(&range->missing, range->first + at);
-	}
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += ranges[i].last - ranges[i].first + 1;
+
+	return total;
 }
 
-/* By name, where that is quicker than to look through the whole folder. */
+static int
+roll_init(struct roll *roll, struct wal_folder_range *ranges, size_t count, struct err *err)
+{
+	uint64_t total = count_segments(ranges, count);
+
+	if (total > segments_max)
+		return err_set(err, ERR_LIMIT, "%llu segments are more than can be looked at",
+		    (unsigned long long)total);
+	roll->ranges = ranges;
+	roll->count = count;
+	roll->bits = xcalloc(count + 1, sizeof(*roll->bits));
+	for (size_t i = 0; i < count; i++)
+		roll->bits[i] = xcalloc((ranges[i].last - ranges[i].first) / 8 + 1, 1);
+
+	return 0;
+}
+
+/* The range that this segment lies in; the count of ranges if there is none. */
+static size_t
+find_range(const struct roll *roll, uint32_t timeline, uint64_t segment)
+{
+	size_t low = 0;
+	size_t high = roll->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct wal_folder_range *range = &roll->ranges[middle];
+
+		if (range->timeline < timeline ||
+		    (range->timeline == timeline && range->last < segment))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < roll->count && roll->ranges[low].timeline == timeline &&
+	    roll->ranges[low].first <= segment)
+		return low;
+
+	return roll->count;
+}
+
+/* Is it one that ought to be there. */
+static bool
+tick_off(struct roll *roll, uint32_t timeline, uint64_t segment)
+{
+	size_t at = find_range(roll, timeline, segment);
+	uint64_t bit;
+
+	if (at == roll->count)
+		return false;
+	bit = segment - roll->ranges[at].first;
+	roll->bits[at][bit / 8] |= (uint8_t)(1U << (bit % 8));
+
+	return true;
+}
+
 static bool
 is_stored(const char *path, uint32_t timeline, uint64_t segment, uint64_t segment_bytes)
 {
@@ -243,6 +217,30 @@ is_stored(const char *path, uint32_t timeline, uint64_t segment, uint64_t segmen
 	return false;
 }
 
+/*
+ * A pass over a folder need not show a file that took its place meanwhile, as the compressed
+ * segment does of its tail: what was not seen is asked for by name, unless it is very much.
+ */
+static void
+take_missing(const struct roll *roll, const char *path, uint64_t segment_bytes)
+{
+	uint64_t asked = 0;
+
+	for (size_t i = 0; i < roll->count; i++) {
+		struct wal_folder_range *range = &roll->ranges[i];
+
+		for (uint64_t at = 0; at <= range->last - range->first; at++) {
+			uint64_t segment = range->first + at;
+
+			if ((roll->bits[i][at / 8] & (1U << (at % 8))) != 0)
+				continue;
+			if (++asked > BY_NAME_MAX ||
+			    !is_stored(path, range->timeline, segment, segment_bytes))
+				vec_push(&range->missing, segment);
+		}
+	}
+}
+
 static void
 look_by_name(const char *path, uint64_t segment_bytes, struct wal_folder_range *range)
 {
@@ -252,58 +250,153 @@ look_by_name(const char *path, uint64_t segment_bytes, struct wal_folder_range *
 	}
 }
 
+/* ---- all names ----------------------------------------------------------------------------------------- */
+
 static int
-see_names(const char *path, uint64_t segment_bytes, struct seen *seen, size_t count,
+add_tail(struct wal_folder *folder, DIR *dir, const char *path, const char *name,
+    struct wal_folder_file *file, struct err *err)
+{
+	uint64_t bytes;
+	bool is_there;
+
+	if (look_at(dirfd(dir), path, name, &is_there, &bytes, &file->modified, err) < 0)
+		return -1;
+	if (is_there)
+		vec_push(&folder->tails, *file);
+
+	return 0;
+}
+
+static int
+add_segment(struct wal_folder *folder, struct roll *roll, DIR *dir, const char *path,
+    const char *name, struct err *err)
+{
+	struct wal_folder_file file = { .timeline = 0 };
+	const char *rest = name + NAME_DIGITS;
+	bool is_tail = str_equals(rest, ".partial");
+	char digits[WAL_NAME_SIZE];
+	bool is_expected;
+
+	if (!is_tail && *rest != '\0' && !str_equals(rest, ".zst"))
+		return 0;
+	memcpy(digits, name, NAME_DIGITS);
+	digits[NAME_DIGITS] = '\0';
+	if (!wal_name_parse(digits, folder->segment_bytes, &file.timeline, &file.segment))
+		return 0;
+	is_expected = tick_off(roll, file.timeline, file.segment);
+	if (is_tail)
+		return add_tail(folder, dir, path, name, &file, err);
+	folder->strangers_count += !is_expected;
+
+	return 0;
+}
+
+static int
+add_name(struct wal_folder *folder, struct roll *roll, DIR *dir, const char *path, const char *name,
     struct err *err)
+{
+	size_t size = strlen(name);
+
+	if (size == HISTORY_DIGITS + strlen(".history") && begins_with_hex(name, HISTORY_DIGITS) &&
+	    str_equals(name + HISTORY_DIGITS, ".history"))
+		return add_history(folder, dir, path, name, err);
+	if (size < NAME_DIGITS || !begins_with_hex(name, NAME_DIGITS))
+		return 0;
+
+	return add_segment(folder, roll, dir, path, name, err);
+}
+
+static bool
+is_tail_name(const char *name)
+{
+	return strlen(name) > NAME_DIGITS && begins_with_hex(name, NAME_DIGITS) &&
+	    str_equals(name + NAME_DIGITS, ".partial");
+}
+
+/* No base says it: a tail has the size of a segment from its first byte on. */
+static int
+learn_segment_bytes(const char *path, uint64_t *ret_bytes, struct err *err)
 {
 	SCOPED(closedirp) DIR *dir = open_folder(path, err);
 	const char *name;
 
+	*ret_bytes = DEFAULT_SEGMENT_BYTES;
 	if (dir == NULL)
-		return -1;
+		return err->kind == ERR_NOT_FOUND ? 0 : -1;
 	while ((name = next_name(dir, path, err)) != NULL) {
-		const char *rest = name + NAME_DIGITS;
+		struct wall_time modified;
+		uint64_t bytes;
+		bool is_there;
 
-		if (strlen(name) >= NAME_DIGITS && begins_with_hex(name, NAME_DIGITS) &&
-		    (*rest == '\0' || str_equals(rest, ".zst") || str_equals(rest, ".partial")))
-			mark_seen(seen, count, name, segment_bytes);
+		if (!is_tail_name(name))
+			continue;
+		if (look_at(dirfd(dir), path, name, &is_there, &bytes, &modified, err) < 0)
+			return -1;
+		if (is_there && bytes >= SEGMENT_MIN_BYTES && bytes <= SEGMENT_MAX_BYTES &&
+		    (bytes & (bytes - 1)) == 0) {
+			*ret_bytes = bytes;
+			return 0;
+		}
+	}
+
+	return err->kind == ERR_NONE ? 0 : -1;
+}
+
+static int
+read_names(const char *path, struct wal_folder *folder, struct roll *roll, struct err *err)
+{
+	SCOPED(closedirp) DIR *dir = open_folder(path, err);
+	const char *name;
+
+	/* A store that is only read need not have one. */
+	if (dir == NULL)
+		return err->kind == ERR_NOT_FOUND ? 0 : -1;
+	while ((name = next_name(dir, path, err)) != NULL) {
+		if (add_name(folder, roll, dir, path, name, err) < 0)
+			return -1;
 	}
 
 	return err->kind == ERR_NONE ? 0 : -1;
 }
 
 int
+wal_folder_read(const char *path, uint64_t segment_bytes, struct wal_folder_range *ranges,
+    size_t count, struct wal_folder *ret_folder, struct err *err)
+{
+	SCOPED(wal_folder_done) struct wal_folder folder = { .segment_bytes = segment_bytes };
+	SCOPED(roll_done) struct roll roll = { .count = 0 };
+
+	if (segment_bytes == 0 && learn_segment_bytes(path, &folder.segment_bytes, err) < 0)
+		return -1;
+	if (roll_init(&roll, ranges, count, err) < 0 || read_names(path, &folder, &roll, err) < 0)
+		return -1;
+	take_missing(&roll, path, folder.segment_bytes);
+	*ret_folder = folder;
+	folder = (struct wal_folder){ .segment_bytes = 0 };
+
+	return 0;
+}
+
+int
 wal_folder_find_missing(const char *path, uint64_t segment_bytes, struct wal_folder_range *ranges,
     size_t count, struct err *err)
 {
-	struct seen *seen = xcalloc(count + 1, sizeof(*seen));
-	uint64_t total = 0;
-	int result = -1;
+	SCOPED(wal_folder_done) struct wal_folder folder = { .segment_bytes = 0 };
 
+	if (count_segments(ranges, count) > BY_NAME_MAX)
+		return wal_folder_read(path, segment_bytes, ranges, count, &folder, err);
 	for (size_t i = 0; i < count; i++)
-		total += ranges[i].last - ranges[i].first + 1;
-	if (total <= BY_NAME_MAX) {
-		for (size_t i = 0; i < count; i++)
-			look_by_name(path, segment_bytes, &ranges[i]);
-		free(seen);
-		return 0;
-	}
-	if (total > segments_max) {
-		(void)err_set(err, ERR_LIMIT, "%llu segments are more than can be looked at",
-		    (unsigned long long)total);
-	} else {
-		for (size_t i = 0; i < count; i++) {
-			seen[i].range = &ranges[i];
-			seen[i].bits = xcalloc((ranges[i].last - ranges[i].first) / 8 + 1, 1);
-		}
-		result = see_names(path, segment_bytes, seen, count, err);
-	}
-	for (size_t i = 0; i < count; i++) {
-		if (result == 0)
-			take_missing(&seen[i], &ranges[i]);
-		free(seen[i].bits);
-	}
-	free(seen);
+		look_by_name(path, segment_bytes, &ranges[i]);
 
-	return result;
+	return 0;
+}
+
+int
+wal_folder_probe(const char *path, const char *name, bool *ret_is_there,
+    struct wall_time *ret_modified, struct err *err)
+{
+	SCOPED(freep) char *file = xasprintf("%s/%s", path, name);
+	uint64_t bytes;
+
+	return look_at(AT_FDCWD, path, file, ret_is_there, &bytes, ret_modified, err);
 }

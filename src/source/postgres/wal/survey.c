@@ -285,25 +285,17 @@ read_tails(struct wal_survey *survey, const struct archive *archive)
 }
 
 static void
-count_not_indexed(struct wal_survey *survey, const struct wal_folder *folder)
+warn_of_differences(struct wal_survey *survey)
 {
-	uint64_t indexed = survey->damaged_count;
-	uint64_t removed = survey->removed_count;
-
-	for (size_t i = 0; i < survey->spans.count; i++)
-		indexed += survey->spans.items[i].last - survey->spans.items[i].first + 1;
-	survey->not_indexed_count = folder->segments_count > indexed
-	    ? folder->segments_count - indexed
-	    : 0;
 	if (survey->not_indexed_count > 0)
 		vec_push(&survey->warnings,
 		    xasprintf("%llu segments in the archive are not in its index yet and do not "
 			      "count: 'blackstart settle' looks at them",
 			(unsigned long long)survey->not_indexed_count));
-	if (removed > 0)
+	if (survey->removed_count > 0)
 		vec_push(&survey->warnings,
 		    xasprintf("%llu segments were removed from the archive behind its index",
-			(unsigned long long)removed));
+			(unsigned long long)survey->removed_count));
 	if (survey->damaged_count > 0)
 		vec_push(&survey->warnings,
 		    xasprintf("%llu segments are damaged and count as missing",
@@ -316,17 +308,21 @@ read_once(struct archive *archive, const struct manifest *const *bases, size_t b
 {
 	SCOPED(wal_survey_done) struct wal_survey survey = { .segment_bytes = 0 };
 	SCOPED(wal_folder_done) struct wal_folder folder = { .segment_bytes = 0 };
+	SCOPED(survey_index_done) struct survey_index index = { .ranges = { .count = 0 } };
 
 	read_bases(&survey, archive, bases, bases_count);
-	if (wal_folder_read(archive->path, survey.segment_bytes, &folder, err) < 0)
+	if (survey_index_read(archive, &index, err) < 0 ||
+	    wal_folder_read(archive->path, survey.segment_bytes, index.ranges.items,
+		index.ranges.count, &folder, err) < 0)
 		return -1;
 	survey.segment_bytes = folder.segment_bytes;
+	survey.not_indexed_count = folder.strangers_count;
 	read_histories(&survey, archive, &folder);
 	add_tails(&survey, &folder);
-	if (survey_read_spans(&survey, archive, folder.segments_count, err) < 0)
+	if (survey_take_spans(&survey, archive, &index, err) < 0)
 		return -1;
 	read_tails(&survey, archive);
-	count_not_indexed(&survey, &folder);
+	warn_of_differences(&survey);
 	*ret_survey = survey;
 	survey = (struct wal_survey){ .segment_bytes = 0 };
 
@@ -436,6 +432,19 @@ drop_twins(struct wal_survey *survey)
 		survey->tails.count = kept + 1;
 }
 
+static int
+read_way_spans(struct wal_survey *survey, struct archive *archive, struct err *err)
+{
+	SCOPED(survey_index_done) struct survey_index index = { .ranges = { .count = 0 } };
+
+	if (survey_index_read(archive, &index, err) < 0 ||
+	    wal_folder_find_missing(archive->path, survey->segment_bytes, index.ranges.items,
+		index.ranges.count, err) < 0)
+		return -1;
+
+	return survey_take_spans(survey, archive, &index, err);
+}
+
 int
 wal_survey_read_way(struct archive *archive, const struct manifest *base, uint32_t timeline,
     struct wal_survey *ret_survey, struct err *err)
@@ -451,7 +460,7 @@ wal_survey_read_way(struct archive *archive, const struct manifest *base, uint32
 		if (probe_history(&folder, archive, timeline, err) < 0)
 			return -1;
 		read_histories(&survey, archive, &folder);
-		if (survey_read_spans(&survey, archive, 0, err) < 0 ||
+		if (read_way_spans(&survey, archive, err) < 0 ||
 		    probe_way(&survey, &folder, archive, timeline, err) < 0)
 			return -1;
 		add_tails(&survey, &folder);

@@ -2,11 +2,10 @@
 
 #include "base/err.h"
 #include "source/archive.h"
-#include "source/postgres/wal/folder.h"
 #include "source/postgres/wal/survey.h"
 #include "source/postgres/wal/survey_internal.h"
 
-enum { PIECES_AT_ONCE = 4096, LOOK_AT_ALL_MAX = 50000 };
+enum { PIECES_AT_ONCE = 4096 };
 
 /* What a part of a span says of itself, from the pieces first..last of the index. */
 static int
@@ -143,59 +142,27 @@ compare_numbers(const void *a, const void *b)
 }
 
 /* What the index knows, and the folder has no more: somebody removed it. */
-static int
-add_removed(struct wal_survey *survey, const struct archive *archive,
-    const struct archive_span *span, struct numbers *holes, struct err *err)
+static void
+add_removed(struct wal_survey *survey, const struct wal_folder_range *range, struct numbers *holes)
 {
-	struct wal_folder_range range = {
-		.timeline = span->branch,
-		.first = span->first,
-		.last = span->last,
-	};
-	int result = wal_folder_find_missing(archive->path, survey->segment_bytes, &range, 1, err);
-
-	for (size_t i = 0; result == 0 && i < range.missing.count; i++)
-		vec_push(&holes->items, range.missing.items[i]);
-	survey->removed_count += range.missing.count;
-	vec_done(&range.missing);
+	for (size_t i = 0; i < range->missing.count; i++)
+		vec_push(&holes->items, range->missing.items[i]);
+	survey->removed_count += range->missing.count;
 	if (holes->items.count > 1)
 		qsort(holes->items.items, holes->items.count, sizeof(uint64_t), compare_numbers);
-
-	return result;
-}
-
-static uint64_t
-count_pieces(const struct archive_spans *spans)
-{
-	uint64_t count = 0;
-
-	for (size_t i = 0; i < spans->items.count; i++)
-		count += spans->items.items[i].last - spans->items.items[i].first + 1;
-
-	return count;
 }
 
 int
-survey_read_spans(struct wal_survey *survey, struct archive *archive, uint64_t files,
-    struct err *err)
+survey_take_spans(struct wal_survey *survey, struct archive *archive,
+    const struct survey_index *index, struct err *err)
 {
-	SCOPED(archive_spans_done) struct archive_spans spans = { .items = { .count = 0 } };
-	uint64_t count;
-	bool is_less;
-
-	if (archive_index_spans(archive, &spans, err) < 0)
-		return -1;
-	/* Few are all looked at, for what is new may hide what is gone; many only when they are less. */
-	count = count_pieces(&spans);
-	is_less = files < count || count <= LOOK_AT_ALL_MAX;
-	for (size_t i = 0; i < spans.items.count; i++) {
-		const struct archive_span *span = &spans.items.items[i];
+	for (size_t i = 0; i < index->spans.items.count; i++) {
+		const struct archive_span *span = &index->spans.items.items[i];
 		struct numbers holes = { .items = { .count = 0 } };
 		int result = find_damaged(archive, span, &holes, err);
 
 		survey->damaged_count += holes.items.count;
-		if (result == 0 && is_less)
-			result = add_removed(survey, archive, span, &holes, err);
+		add_removed(survey, &index->ranges.items[i], &holes);
 		if (result == 0)
 			result = split_span(survey, archive, span, &holes, err);
 		vec_done(&holes.items);
@@ -204,4 +171,35 @@ survey_read_spans(struct wal_survey *survey, struct archive *archive, uint64_t f
 	}
 
 	return 0;
+}
+
+int
+survey_index_read(struct archive *archive, struct survey_index *ret_index, struct err *err)
+{
+	struct survey_index index = { .spans = { .items = { .count = 0 } } };
+
+	if (archive_index_spans(archive, &index.spans, err) < 0)
+		return -1;
+	for (size_t i = 0; i < index.spans.items.count; i++) {
+		const struct archive_span *span = &index.spans.items.items[i];
+
+		vec_push(&index.ranges,
+		    ((struct wal_folder_range){
+			.timeline = span->branch,
+			.first = span->first,
+			.last = span->last,
+		    }));
+	}
+	*ret_index = index;
+
+	return 0;
+}
+
+void
+survey_index_done(struct survey_index *index)
+{
+	archive_spans_done(&index->spans);
+	for (size_t i = 0; i < index->ranges.count; i++)
+		vec_done(&index->ranges.items[i].missing);
+	vec_done(&index->ranges);
 }

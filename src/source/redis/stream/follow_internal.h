@@ -1,0 +1,76 @@
+/* What the files of the receiver share. */
+#ifndef SOURCE_REDIS_STREAM_FOLLOW_INTERNAL_H
+#define SOURCE_REDIS_STREAM_FOLLOW_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "source/redis/redis_internal.h"
+#include "source/redis/stream/branch.h"
+#include "source/redis/stream/tail.h"
+
+struct archive;
+struct err;
+struct follow_request;
+
+struct following {
+	struct redis *redis;
+	const struct follow_request *request;
+	struct archive *archive;
+	struct branches branches;
+	struct tail tail;
+
+	/* Where the stream goes on; branch 0: nothing was received yet. */
+	uint32_t branch;
+	uint64_t offset;
+	unsigned db;
+
+	struct redis_conn *conn;   /* a replica's */
+	bool has_received;         /* on this connection */
+	struct wall_time heard_at; /* the last time the link was known to be up; 0: never */
+	bool has_copied;           /* all data, at: */
+	struct mono_time copied_at;
+	struct mono_time acked_at;
+	struct mono_time looked_at; /* at the server's backlog */
+	bool was_backlog_warned;
+};
+
+/* ---- position.c: where it goes on ---- */
+
+/* From what the archive has; an open tail is resumed. */
+int following_find_place(struct following *following, struct err *err) MUST_CHECK;
+
+/* The history in which the stream goes on has another id: a branch of its own from here on. */
+int following_branch_off(struct following *following, const char *replid, struct err *err)
+    MUST_CHECK;
+
+/*
+ * The server could not go on where we were and has sent all its data, which stands at `place`:
+ * note what is lost, and go on there.  `info` is what the server said of itself before.
+ */
+int following_start_anew(struct following *following, const struct replication_place *place,
+    const struct str *info, struct err *err) MUST_CHECK;
+
+/* An open tail to add to. */
+int following_open_tail(struct following *following, struct err *err) MUST_CHECK;
+
+/* Where it can, end the present tail and begin the next. */
+int following_roll(struct following *following, struct err *err) MUST_CHECK;
+
+/* ---- server.c: what is asked beside the stream ---- */
+
+/*
+ * Would the server go on from our place, as INFO says.  False with *ret_reason, yours: why not.
+ */
+bool following_can_go_on(const struct following *following, const struct str *info,
+    char **ret_reason);
+
+/* Warn of a clock that differs and of settings that count us; nothing of it is a failure. */
+void following_look_at_settings(struct following *following, struct redis_conn *conn);
+
+/* Now and then: how much of the backlog is used up by our being behind. */
+void following_look_at_backlog(struct following *following);
+
+#endif

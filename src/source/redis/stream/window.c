@@ -1,0 +1,215 @@
+#include "source/redis/stream/window.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/str.h"
+#include "repo/manifest.h"
+#include "source/source.h"
+
+enum { OUTAGES_SHOWN_MAX = 5 };
+
+void
+courses_done(struct courses *courses)
+{
+	vec_done(&courses->items);
+}
+
+static int
+compare_courses(const void *left, const void *right)
+{
+	const struct course *a = left;
+	const struct course *b = right;
+
+	if (a->at.branch != b->at.branch)
+		return a->at.branch < b->at.branch ? -1 : 1;
+	if (a->at.offset != b->at.offset)
+		return a->at.offset < b->at.offset ? -1 : 1;
+
+	return (a->from.us > b->from.us) - (a->from.us < b->from.us);
+}
+
+void
+courses_find(const struct chain *chain, uint32_t branch, const struct manifest *const *bases,
+    size_t bases_count, struct courses *ret_courses)
+{
+	struct courses courses = { .items = { .count = 0 } };
+
+	for (size_t i = 0; i < bases_count; i++) {
+		struct course course = { .index = i, .from = bases[i]->consistent_at };
+
+		if (!chain_place_of(chain, bases[i], &course.at) ||
+		    !chain_is_on(chain, branch, course.at))
+			continue;
+		chain_reach(chain, branch, course.at, &course.reach);
+		if (course.reach.time.us < course.from.us)
+			course.reach.time = course.from;
+		vec_push(&courses.items, course);
+	}
+	if (courses.items.count > 1)
+		qsort(courses.items.items, courses.items.count, sizeof(struct course),
+		    compare_courses);
+	*ret_courses = courses;
+}
+
+/* ---- the window ---------------------------------------------------------------------------------- */
+
+struct making {
+	const struct chain *chain;
+	const struct manifest *const *bases;
+	size_t bases_count;
+	struct window_report *report;
+	uint32_t newest;
+};
+
+static void
+add_gap(struct making *making, const struct course *before, const struct course *after)
+{
+	char bytes[32];
+	bool is_one_count = before->reach.to.branch == after->at.branch &&
+	    after->at.offset > before->reach.to.offset;
+
+	vec_push(&making->report->gaps,
+	    ((struct window_gap){
+		.branch = before->reach.to.branch,
+		.from_position = before->reach.to.offset,
+		.to_position = after->at.offset,
+		.from = before->reach.time,
+		.to = after->from,
+		.text = is_one_count
+		    ? xasprintf("%s of the stream",
+			  format_bytes(after->at.offset - before->reach.to.offset, bytes))
+		    : xstrdup("the stream between two histories"),
+	    }));
+}
+
+/* Bases that one comes to from an earlier one belong to its span. */
+static void
+add_spans(struct making *making, uint32_t branch, bool is_main)
+{
+	SCOPED(courses_done) struct courses courses;
+	const struct course *open = NULL;
+
+	courses_find(making->chain, branch, making->bases, making->bases_count, &courses);
+	for (size_t i = 0; i < courses.items.count; i++) {
+		const struct course *course = &courses.items.items[i];
+		bool is_last = i + 1 == courses.items.count;
+
+		if (open != NULL && open->reach.to.branch == course->reach.to.branch &&
+		    open->reach.to.offset == course->reach.to.offset)
+			continue;
+		if (!is_main && !is_last)
+			continue;
+		if (open != NULL && is_main)
+			add_gap(making, open, course);
+		open = course;
+		vec_push(&making->report->spans,
+		    ((struct window_span){
+			.branch = course->reach.to.branch,
+			.backup_id = xstrdup(making->bases[course->index]->id),
+			.from_position = course->at.offset,
+			.to_position = course->reach.to.offset,
+			.from = course->from,
+			.to = course->reach.time,
+		    }));
+	}
+	if (is_main && open != NULL)
+		making->report->spans.items[making->report->spans.count - 1].is_current = true;
+}
+
+/* Does the branch have anything that is on no other way. */
+static bool
+has_own_end(const struct making *making, uint32_t branch)
+{
+	uint64_t shared = branches_shared_until(&making->chain->branches, making->newest, branch);
+
+	for (size_t i = 0; i < making->chain->links.count; i++) {
+		const struct link *link = &making->chain->links.items[i];
+
+		if (link->branch == branch && link->to > shared)
+			return true;
+	}
+
+	return false;
+}
+
+static void
+add_branch(struct making *making, const struct branch *branch)
+{
+	bool is_on_main = branches_shared_until(&making->chain->branches, making->newest,
+			      branch->number) > 0;
+
+	vec_push(&making->report->branches,
+	    ((struct window_branch){
+		.branch = branch->number,
+		.parent = branch->parent,
+		.fork_position = branch->from,
+		.reason = xstrdup(branch->reason),
+		.is_on_main = is_on_main,
+	    }));
+	if (branch->number != making->newest && has_own_end(making, branch->number))
+		add_spans(making, branch->number, false);
+}
+
+static void
+add_totals(struct making *making)
+{
+	const struct chain *chain = making->chain;
+	struct window_report *report = making->report;
+	char from[CLOCK_TEXT_SIZE], to[CLOCK_TEXT_SIZE];
+	size_t first = chain->outages.count > OUTAGES_SHOWN_MAX
+	    ? chain->outages.count - OUTAGES_SHOWN_MAX
+	    : 0;
+
+	report->pieces_count = chain->links.count + chain->damaged_count;
+	report->stored_bytes = chain->stored_bytes;
+	report->not_sound_count = chain->not_sound_count;
+	for (size_t i = 0; i < chain->warnings.count; i++)
+		vec_push(&report->warnings, xstrdup(chain->warnings.items[i]));
+	if (chain->damaged_count > 0)
+		vec_push(&report->warnings,
+		    xasprintf("%" PRIu64 " pieces are damaged and count as missing",
+			chain->damaged_count));
+	for (size_t i = first; i < chain->outages.count; i++) {
+		const struct piece_outage *outage = &chain->outages.items[i].outage;
+
+		vec_push(&report->warnings,
+		    xasprintf("the link was down from %s to %s: what was written meanwhile counts "
+			      "as written at its end",
+			clock_format(outage->from, from), clock_format(outage->to, to)));
+	}
+}
+
+static int
+compare_spans(const void *left, const void *right)
+{
+	const struct window_span *a = left;
+	const struct window_span *b = right;
+
+	return (a->from.us > b->from.us) - (a->from.us < b->from.us);
+}
+
+void
+redis_window(const struct chain *chain, const struct manifest *const *bases, size_t bases_count,
+    struct window_report *report)
+{
+	struct making making = {
+		.chain = chain,
+		.bases = bases,
+		.bases_count = bases_count,
+		.report = report,
+		.newest = chain_newest(chain),
+	};
+
+	if (making.newest != 0)
+		add_spans(&making, making.newest, true);
+	for (size_t i = 0; i < chain->branches.items.count; i++)
+		add_branch(&making, &chain->branches.items.items[i]);
+	if (report->spans.count > 1)
+		qsort(report->spans.items, report->spans.count, sizeof(struct window_span),
+		    compare_spans);
+	add_totals(&making);
+}
