@@ -79,8 +79,12 @@ class PagePlant:
                        "identity": "7312045211837912345", "version": "15.4"},
             "started": text_of(at), "finished": text_of(at + datetime.timedelta(seconds=took)),
             "consistent_at": text_of(at + datetime.timedelta(seconds=took if kind == "base" else 1)),
-            "files": [{"name": name, "bytes": size, "sha256": hashlib.sha256(b"").hexdigest(),
-                       "content_bytes": size * 3, "compression": "none"}],
+            "files": [{"name": each, "bytes": size if each == name else 100,
+                       "sha256": hashlib.sha256(each.encode()).hexdigest(),
+                       "content_bytes": size * 3 if each == name else 100,
+                       "compression": "zstd" if each.endswith(".zst") else "none"}
+                      for each in ([name] + (["backup_manifest", "settings.json"]
+                                             if kind == "base" else []))],
             "content": content or {}, "tool": {"name": "blackstart", "version": "0.1.0"},
             "warnings": [{"code": "note", "text": text} for text in warnings]}
         with open(path, "w", encoding="utf-8") as file:
