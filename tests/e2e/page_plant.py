@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import sqlite3
 
 UTC = datetime.timezone.utc
@@ -41,7 +43,7 @@ class PagePlant:
         self.token_file = os.path.join(self.root, "token")
         self.now = datetime.datetime.now(UTC)
         self.random = random.Random(7)
-        self.rows = []
+        self.rows, self.pieces = [], []
         self.count = 0
         os.makedirs(self.store, exist_ok=True)
         with open(self.token_file, "w", encoding="utf-8") as file:
@@ -58,6 +60,23 @@ class PagePlant:
         lines.append(f'web: {{ listen: "127.0.0.1:0", token_file: {self.token_file}{web} }}')
         with open(self.config, "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
+
+    def copy(self, root):
+        """The same plant at another place, to be changed."""
+        made = PagePlant.__new__(PagePlant)
+        made.__dict__.update(self.__dict__)
+        made.root = str(root)
+        for name in ("store", "state", "config", "token_file"):
+            setattr(made, name, getattr(self, name).replace(self.root, made.root, 1))
+        for name in ("store", "state"):
+            shutil.copytree(getattr(self, name), getattr(made, name))
+        shutil.copy2(self.token_file, made.token_file)
+        with open(self.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(made.config, "w", encoding="utf-8") as file:
+            file.write(text.replace(self.root, made.root))
+        made.rows, made.pieces = [], []
+        return made
 
     # --- manifests --------------------------------------------------------
 
@@ -104,7 +123,7 @@ class PagePlant:
     def run(self, job, source, verb, at, state="ok", took=90, size=0, backup_id=None, message=None,
             hint=None, log=None):
         self.count += 1
-        run_id = f"{job}-{at:%Y%m%d-%H%M%S}-{self.count:04x}"
+        run_id = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', job)}-{at:%Y%m%d-%H%M%S}-{self.count:04x}"
         log_path = None
         if log is not None:
             os.makedirs(os.path.join(self.state, "log"), mode=0o700, exist_ok=True)
@@ -168,7 +187,6 @@ class PagePlant:
 
     def wal(self, days, minutes=60, missing=()):
         """Bases of the last days, and a segment for so many minutes each, but for the missing."""
-        self.pieces = []
         dues = self.dues(1, days)
         began = dues[0] - datetime.timedelta(minutes=minutes)
         count = int((self.now - began).total_seconds() // (minutes * 60)) + 1
@@ -215,7 +233,7 @@ class PagePlant:
                 "INSERT INTO run (id, job, source, verb, state, started, finished, backup_id, "
                 "source_bytes, stored_bytes, message, hint, log_path, lock_path) VALUES "
                 "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", sorted(self.rows, key=lambda row: row[5]))
-            if getattr(self, "pieces", None):
+            if self.pieces:
                 database.execute("DELETE FROM piece")
                 database.executemany("INSERT INTO piece VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                                      self.pieces)
