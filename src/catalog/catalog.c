@@ -188,6 +188,7 @@ static const char *const migrations[] = {
 	"  at INTEGER NOT NULL,"
 	"  value TEXT"
 	") WITHOUT ROWID;",
+
 	/* Who did what through the page. */
 	"CREATE TABLE audit ("
 	"  seq INTEGER PRIMARY KEY,"

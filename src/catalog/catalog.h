@@ -157,7 +157,6 @@ struct job_summary {
 	struct run_row last;      /* ended in any way, also missed or skipped; id NULL: none */
 	struct run_row last_good; /* ended ok or with warnings */
 	struct run_row running;
-	unsigned runs_count; /* backup runs of any state */
 };
 struct job_summaries {
 	VEC(struct job_summary) rows;
@@ -187,6 +186,7 @@ struct backup_filter {
 	const char *job;
 	const char *source;
 	const char *kind;
+	bool is_good; /* only those with a manifest that are not damaged */
 	unsigned limit;
 };
 

@@ -265,25 +265,23 @@ catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
  * the last good run.  The last is the one that was begun last, whatever the clock said then: after
  * it was set back, a run of tomorrow would hide today's failure.
  */
-static const char summaries_sql[] =
-    "WITH RECURSIVE job(name) AS ("
-    " SELECT min(job) FROM run WHERE verb = 'backup'"
-    " UNION ALL"
-    " SELECT (SELECT min(job) FROM run WHERE verb = 'backup' AND job > name)"
-    " FROM job WHERE name IS NOT NULL)"
-    "SELECT name,"
-    " (SELECT count(*) FROM run INDEXED BY run_by_verb_job WHERE verb = 'backup' AND job = name),"
-    " " SUMMARY_RUNS " FROM job"
-    " LEFT JOIN run AS last ON last.seq ="
-    "  (SELECT seq FROM run INDEXED BY run_backup_finished WHERE verb = 'backup'"
-    "  AND state <> 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
-    " LEFT JOIN run AS good ON good.seq ="
-    "  (SELECT seq FROM run INDEXED BY run_backup_good WHERE verb = 'backup'"
-    "  AND state IN ('ok', 'warning') AND job = name ORDER BY seq DESC LIMIT 1)"
-    " LEFT JOIN run AS busy ON busy.seq ="
-    "  (SELECT seq FROM run INDEXED BY run_backup_running WHERE verb = 'backup'"
-    "  AND state = 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
-    " WHERE name IS NOT NULL";
+static const char
+    summaries_sql[] = "WITH RECURSIVE job(name) AS ("
+		      " SELECT min(job) FROM run WHERE verb = 'backup'"
+		      " UNION ALL"
+		      " SELECT (SELECT min(job) FROM run WHERE verb = 'backup' AND job > name)"
+		      " FROM job WHERE name IS NOT NULL)"
+		      "SELECT name, " SUMMARY_RUNS " FROM job"
+		      " LEFT JOIN run AS last ON last.seq ="
+		      "  (SELECT seq FROM run INDEXED BY run_backup_finished WHERE verb = 'backup'"
+		      "  AND state <> 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
+		      " LEFT JOIN run AS good ON good.seq ="
+		      "  (SELECT seq FROM run INDEXED BY run_backup_good WHERE verb = 'backup'"
+		      "  AND state IN ('ok', 'warning') AND job = name ORDER BY seq DESC LIMIT 1)"
+		      " LEFT JOIN run AS busy ON busy.seq ="
+		      "  (SELECT seq FROM run INDEXED BY run_backup_running WHERE verb = 'backup'"
+		      "  AND state = 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
+		      " WHERE name IS NOT NULL";
 
 static void
 read_summary(struct sql_reader *from, struct job_summary *summary)
@@ -291,7 +289,6 @@ read_summary(struct sql_reader *from, struct job_summary *summary)
 	const struct run_row *newest;
 
 	summary->job = sql_read_text(from);
-	summary->runs_count = (unsigned)sql_read_int(from);
 	read_run(from, &summary->last);
 	read_run(from, &summary->last_good);
 	read_run(from, &summary->running);

@@ -198,10 +198,8 @@ catalog_backup_proofs(struct catalog *catalog, const char *job, struct backup_pr
 void
 run_counts_done(struct run_counts *counts)
 {
-	for (size_t i = 0; i < counts->rows.count; i++) {
+	for (size_t i = 0; i < counts->rows.count; i++)
 		free(counts->rows.items[i].job);
-		free(counts->rows.items[i].source);
-	}
 	vec_done(&counts->rows);
 }
 
@@ -210,8 +208,8 @@ catalog_run_counts(struct catalog *catalog, struct run_counts *ret_counts, struc
 {
 	SCOPED(sql_finalizep)
 	sqlite3_stmt *statement = sql_prepare(catalog,
-	    "SELECT job, max(source), state, count(*) FROM run WHERE verb IN ('backup', 'wal')"
-	    " GROUP BY job, state ORDER BY job, state",
+	    "SELECT job, state, count(*) FROM run INDEXED BY run_by_job_verb_state"
+	    " WHERE verb IN ('backup', 'wal') GROUP BY job, verb, state",
 	    err);
 	SCOPED(run_counts_done) struct run_counts counts = { .rows = { .count = 0 } };
 	int got;
@@ -224,7 +222,6 @@ catalog_run_counts(struct catalog *catalog, struct run_counts *ret_counts, struc
 		SCOPED(freep) char *state = NULL;
 
 		count->job = sql_read_text(&from);
-		count->source = sql_read_text(&from);
 		state = sql_read_text(&from);
 		count->state = RUN_LOST;
 		for (int i = RUN_RUNNING; i <= RUN_LOST; i++) {

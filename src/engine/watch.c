@@ -101,10 +101,10 @@ add_runs(struct job_facts *facts, const struct seen_job *seen)
 {
 	const struct run_row *failure = &seen->outcome.last_failure;
 
-	facts->failures_in_a_row = seen->outcome.failures_in_a_row;
 	facts->missed_at = seen->outcome.missed_at;
 	if (failure->id == NULL)
 		return;
+	facts->failures_in_a_row = seen->outcome.failures_in_a_row;
 	facts->is_last_lost = failure->state == RUN_LOST;
 	facts->failed_at = failure->finished.us != 0 ? failure->finished : failure->started;
 	facts->failed_run = failure->id;

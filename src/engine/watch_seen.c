@@ -21,6 +21,7 @@ enum {
 	EARLIER_MAX = 10,                    /* backups that the newest is compared with */
 	MANIFEST_READ_MAX = 8 * 1024 * 1024, /* a larger one is not read only to compare */
 };
+#define STREAM_RECOVERED_US (5 * 60 * US_PER_S)
 #define FORECAST_FROM_US (INT64_C(14) * 24 * 3600 * US_PER_S)
 
 void
@@ -233,6 +234,23 @@ see_stream_run(struct seeing *seeing, struct seen_job *job, struct err *err)
 	return 0;
 }
 
+/*
+ * A run that keeps a stream does not end while all is well, so that no good one follows a failed
+ * one.  It has recovered when something arrived since, or when it runs for a while: a keeper that
+ * is started again and again must not make the alarm come and go.
+ */
+static void
+forgive_stream(struct seen_job *job, struct wall_time now)
+{
+	const struct run_row *failure = &job->outcome.last_failure;
+	int64_t failed_us = failure->finished.us != 0 ? failure->finished.us : failure->started.us;
+
+	if (job->running.id != NULL &&
+	    (job->window_to.us > failed_us ||
+		now.us - job->running.started.us >= STREAM_RECOVERED_US))
+		job->outcome.failures_in_a_row = 0;
+}
+
 /* ---- all ----------------------------------------------------------------------------------- */
 
 /* Since when something is expected of it: the first time that it was seen. */
@@ -281,7 +299,10 @@ see_job(struct seeing *seeing, const struct watch_job *of, struct job_summaries 
 		return -1;
 	if (is_stream) {
 		see_stream(seeing, job);
-		return see_stream_run(seeing, job, err);
+		if (see_stream_run(seeing, job, err) < 0)
+			return -1;
+		forgive_stream(job, seeing->now);
+		return 0;
 	}
 	take_summary(job, summaries);
 

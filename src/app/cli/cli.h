@@ -56,6 +56,8 @@ extern const struct command_entry cmd_restore_entries[];
 extern const struct command_entry cmd_keep_entries[];
 extern const struct command_entry cmd_config_entries[];
 extern const struct command_entry cmd_doctor_entries[];
+extern const struct command_entry cmd_alert_entries[];
+extern const struct command_entry cmd_metrics_entries[];
 
 /*
  * One backup by what was typed: an id or a unique beginning of one, or "latest" (the newest good

@@ -32,6 +32,8 @@ static const struct command_entry *const entry_tables[] = {
 	cmd_keep_entries,
 	cmd_config_entries,
 	cmd_doctor_entries,
+	cmd_alert_entries,
+	cmd_metrics_entries,
 };
 
 static const struct command_entry *
