@@ -285,7 +285,7 @@ host_start(void *context, const char *name, const struct agenda_state *state)
 	log_info("job '%s' begins%s", name, state->attempt > 1 ? " again" : "");
 	if (start_worker(run, job, &err) == 0)
 		return;
-	log_err(&err);
+	log_warning("job '%s': %s, continuing", name, err.msg);
 	loop_defer(daemon->loop, settle_unstarted, run);
 }
 
