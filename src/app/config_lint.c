@@ -281,6 +281,6 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 		lint_same_folder(&lint, job);
 		lint_same_stream(&lint, job);
 	}
-	alert_lint(config, problems);
 	config_lint_web(config, problems);
+	alert_lint(config, problems);
 }

@@ -120,6 +120,20 @@ expectations_make(const struct config *config, struct wall_time now,
 	return 0;
 }
 
+void
+expectations_move_on(struct expectations *expectations, const struct config *config,
+    struct wall_time now)
+{
+	for (size_t i = 0; i < expectations->rows.count; i++) {
+		struct overview_expectation *row = &expectations->rows.items[i];
+
+		if (row->calendar == NULL || row->next_run.us > now.us)
+			continue;
+		if (!calendar_next(row->calendar, config->zone, now, &row->next_run))
+			row->next_run.us = 0;
+	}
+}
+
 int
 expectations_find_streams(struct expectations *expectations, struct wire *wire, struct lanes *lanes,
     int64_t max_age_us, struct err *err)

@@ -26,6 +26,10 @@ struct expectations {
 int expectations_make(const struct config *config, struct wall_time now,
     struct expectations *ret_expectations, struct err *err) MUST_CHECK;
 
+/* The next run of those whose time has come since; the rest of what is expected does not change. */
+void expectations_move_on(struct expectations *expectations, const struct config *config,
+    struct wall_time now);
+
 /*
  * Fill in the lane of each job whose kind is its source's stream, read again by `lanes` when older
  * than `max_age_us`; loans from there.  The store is open, no password is read.
