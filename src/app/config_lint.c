@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "app/config_lint_web.h"
+#include "app/notify/alert_lint.h"
 #include "base/err.h"
 #include "base/scope.h"
 #include "base/str.h"
@@ -282,4 +283,5 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 		lint_same_stream(&lint, job);
 	}
 	config_lint_web(config, problems);
+	alert_lint(config, problems);
 }

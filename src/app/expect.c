@@ -51,6 +51,19 @@ open_calendar(const struct config_job *job, struct wall_time now, struct calenda
 	return 0;
 }
 
+int
+expect_interval(const struct config_job *job, struct wall_time now, int64_t *ret_interval_us,
+    struct err *err)
+{
+	SCOPED(calendar_freep) struct calendar *calendar = NULL;
+
+	if (open_calendar(job, now, &calendar, err) < 0)
+		return -1;
+	*ret_interval_us = calendar != NULL ? calendar_interval_us(calendar) : 0;
+
+	return 0;
+}
+
 /* An interval is counted from some run, so it says nothing about the times that are over. */
 static int
 expect_times(const struct config *config, const struct config_job *job, struct wall_time now,
@@ -105,6 +118,20 @@ expectations_make(const struct config *config, struct wall_time now,
 	*ret_expectations = expectations;
 
 	return 0;
+}
+
+void
+expectations_move_on(struct expectations *expectations, const struct config *config,
+    struct wall_time now)
+{
+	for (size_t i = 0; i < expectations->rows.count; i++) {
+		struct overview_expectation *row = &expectations->rows.items[i];
+
+		if (row->calendar == NULL || row->next_run.us > now.us)
+			continue;
+		if (!calendar_next(row->calendar, config->zone, now, &row->next_run))
+			row->next_run.us = 0;
+	}
 }
 
 int

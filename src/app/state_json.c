@@ -1,5 +1,6 @@
 #include "app/state_json.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 
 #include "app/cli/out.h"
@@ -13,11 +14,21 @@ enum {
 	GAPS_MAX = 50,
 };
 
-/* Whole seconds are enough for what is drawn, and a third of the text. */
+/*
+ * Series of numbers are told as one text, "1763863200 2100000000 160,...": thousands of numbers,
+ * each a node of its own, would take longer to make than everything else.  Times are whole seconds.
+ */
 static json_t *
-seconds(struct wall_time time)
+series_json(const struct str *text)
 {
-	return json_integer(time.us / US_PER_S);
+	return json_stringn_nocheck(str_text(text), text->size);
+}
+
+static void
+begin_item(struct str *text)
+{
+	if (text->size > 0)
+		str_add_char(text, ',');
 }
 
 static json_t *
@@ -49,26 +60,27 @@ static void
 add_history(json_t *to, const struct state_job *job)
 {
 	char strip[STATE_STRIP_CELLS + 1];
-	json_t *due = json_array();
-	json_t *days = json_array();
+	SCOPED(str_done) struct str due = STR_INIT;
+	SCOPED(str_done) struct str days = STR_INIT;
 
 	for (size_t i = 0; i < STATE_STRIP_CELLS; i++) {
 		strip[i] = state_cell_letter(job->cells[i]);
-		(void)json_array_append_new(due, seconds(job->due[i]));
+		begin_item(&due);
+		str_addf(&due, "%" PRId64, job->due[i].us / US_PER_S);
 	}
 	strip[STATE_STRIP_CELLS] = '\0';
 	for (size_t i = 0; i < STATE_DAYS; i++) {
 		const struct state_day *day = &job->days[i];
 
-		if (day->started.us != 0)
-			(void)json_array_append_new(days,
-			    json_pack("[o, I, I]", seconds(day->started),
-				(json_int_t)day->stored_bytes,
-				(json_int_t)(day->took_us / US_PER_S)));
+		if (day->started.us == 0)
+			continue;
+		begin_item(&days);
+		str_addf(&days, "%" PRId64 " %" PRIu64 " %" PRId64, day->started.us / US_PER_S,
+		    day->stored_bytes, day->took_us / US_PER_S);
 	}
 	(void)json_object_set_new(to, "strip", json_string(strip));
-	(void)json_object_set_new(to, "due", due);
-	(void)json_object_set_new(to, "days", days);
+	(void)json_object_set_new(to, "due", series_json(&due));
+	(void)json_object_set_new(to, "days", series_json(&days));
 }
 
 static json_t *
@@ -138,25 +150,27 @@ gaps_json(const struct window_report *report)
 	return gaps;
 }
 
-/* [started_s, consistent_s, level or -1, 1 if it is good, kind's place among `kinds`]. */
+/* "started_s consistent_s level job": level -1 is not proved, -2 not good; job is its place in jobs. */
 static json_t *
 ticks_json(const struct state *state, const char *source)
 {
 	const struct overview *overview = &state->overview;
-	json_t *ticks = json_array();
+	SCOPED(str_done) struct str ticks = STR_INIT;
+	unsigned count = 0;
 
-	for (size_t i = 0; i < overview->points.count && json_array_size(ticks) < TICKS_MAX; i++) {
+	for (size_t i = 0; i < overview->points.count && count < TICKS_MAX; i++) {
 		const struct overview_point *point = &overview->points.items[i];
-		const struct overview_job *job = &overview->jobs.items[point->job];
 
-		if (str_equals(job->source, source))
-			(void)json_array_append_new(ticks,
-			    json_pack("[o, o, i, b, o]", seconds(point->started),
-				seconds(point->consistent_at), point->level, point->is_good,
-				out_json_text(job->kind)));
+		if (!str_equals(overview->jobs.items[point->job].source, source))
+			continue;
+		begin_item(&ticks);
+		str_addf(&ticks, "%" PRId64 " %" PRId64 " %d %zu", point->started.us / US_PER_S,
+		    point->consistent_at.us / US_PER_S, point->is_good ? point->level : -2,
+		    point->job);
+		count++;
 	}
 
-	return ticks;
+	return series_json(&ticks);
 }
 
 static const struct lane *

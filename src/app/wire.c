@@ -447,6 +447,63 @@ wire_open_store(struct wire *wire, const struct args *args, enum wire_store_use 
 }
 
 int
+wire_open_catalog(struct wire *wire, struct err *err)
+{
+	if (wire->config == NULL) {
+		(void)err_set(err, ERR_USAGE, "this needs a configuration");
+		return err_hint(err, "Name one with -c FILE.");
+	}
+	wire->state_dir = xstrdup(wire->config->state_dir);
+	wire->engine.state_dir = wire->state_dir;
+
+	return open_catalog(wire, err);
+}
+
+int
+wire_open_quick(struct wire *wire, const struct args *args, char **ret_store_failure,
+    struct err *err)
+{
+	struct err unusable = ERR_INIT;
+	char *failure = NULL;
+	unsigned lost;
+
+	if (open_store(wire, args, WIRE_READ, &unusable) < 0) {
+		close_store(wire);
+		failure = xstrdup(unusable.msg);
+	}
+	free(TAKE(wire->state_dir));
+	if (wire_open_catalog(wire, err) < 0 || run_sweep(&wire->engine, &lost, err) < 0) {
+		free(failure);
+		return -1;
+	}
+	*ret_store_failure = failure;
+
+	return 0;
+}
+
+int
+wire_open_watch(struct wire *wire, const struct args *args, char **ret_store_failure,
+    struct err *err)
+{
+	struct err unusable = ERR_INIT;
+
+	if (wire_open_store(wire, args, WIRE_READ, &unusable) == 0) {
+		*ret_store_failure = NULL;
+		return 0;
+	}
+	if (unusable.kind == ERR_BUSY) { /* that is the catalog: nothing is wrong with the store */
+		*err = unusable;
+		return -1;
+	}
+	close_store(wire);
+	if (wire_open_catalog(wire, err) < 0)
+		return -1;
+	*ret_store_failure = xstrdup(unusable.msg);
+
+	return 0;
+}
+
+int
 wire_open_store_alone(struct wire *wire, const struct args *args, enum wire_store_use use,
     struct err *err)
 {

@@ -202,6 +202,7 @@ catalog_backup_list(struct catalog *catalog, const struct backup_filter *filter,
 	str_add(&sql, filter->job != NULL ? " AND job = ?" : "");
 	str_add(&sql, filter->source != NULL ? " AND source = ?" : "");
 	str_add(&sql, filter->kind != NULL ? " AND kind = ?" : "");
+	str_add(&sql, filter->is_good ? " AND NOT is_damaged AND NOT is_unproven" : "");
 	str_add(&sql, " ORDER BY consistent_at DESC, rowid DESC LIMIT ?");
 	statement = to.statement = sql_prepare(catalog, str_text(&sql), err);
 	if (statement == NULL)

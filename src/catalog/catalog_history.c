@@ -11,23 +11,6 @@ run_points_done(struct run_points *points)
 	vec_done(&points->items);
 }
 
-/* What others wrote is seen by SQLite's version of the data, what we wrote by our own count. */
-int
-catalog_change_mark(struct catalog *catalog, uint64_t *ret_mark, struct err *err)
-{
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, "PRAGMA data_version", err);
-	struct sql_reader from = { .statement = statement };
-	uint64_t others;
-
-	if (statement == NULL || sql_step(catalog, statement, "look for changes", err) < 0)
-		return -1;
-	others = (uint64_t)sql_read_int(&from);
-	*ret_mark = others << 40 ^ (uint64_t)sqlite3_total_changes64(catalog->db);
-
-	return 0;
-}
-
 static void
 read_point(sqlite3_stmt *statement, struct run_point *point)
 {
@@ -70,7 +53,7 @@ catalog_run_points(struct catalog *catalog, const char *job, const char *verb, u
 }
 
 int
-catalog_run_last_good(struct catalog *catalog, const struct run_spans *spans,
+catalog_run_span_points(struct catalog *catalog, const struct run_spans *spans,
     struct run_point *points, struct err *err)
 {
 	SCOPED(sql_finalizep)
@@ -100,4 +83,44 @@ catalog_run_last_good(struct catalog *catalog, const struct run_spans *spans,
 	}
 
 	return 0;
+}
+
+/* A column's text as SQLite has it: good until the next step. */
+static const char *
+lend_text(struct sql_reader *reader)
+{
+	return (const char *)sqlite3_column_text(reader->statement, reader->at++);
+}
+
+int
+catalog_backup_each(struct catalog *catalog, struct backup_viewer *viewer, struct err *err)
+{
+	SCOPED(sql_finalizep)
+	sqlite3_stmt *statement = sql_prepare(catalog,
+	    "SELECT id, job, source, kind, started, consistent_at, stored_bytes, level, level_at,"
+	    " is_damaged, is_unproven FROM backup ORDER BY consistent_at DESC, rowid DESC",
+	    err);
+	int got;
+
+	if (statement == NULL)
+		return -1;
+	while ((got = sql_step(catalog, statement, "read the backups", err)) > 0) {
+		struct sql_reader from = { .statement = statement };
+		struct backup_point point;
+
+		point.id = lend_text(&from);
+		point.job = lend_text(&from);
+		point.source = lend_text(&from);
+		point.kind = lend_text(&from);
+		point.started = sql_read_time(&from);
+		point.consistent_at = sql_read_time(&from);
+		point.stored_bytes = sql_read_bytes(&from);
+		point.level = (int)sql_read_int(&from);
+		point.level_at = sql_read_time(&from);
+		point.is_damaged = sql_read_int(&from) != 0;
+		point.is_unproven = sql_read_int(&from) != 0;
+		viewer->see(viewer, &point);
+	}
+
+	return got;
 }

@@ -1,6 +1,6 @@
 /*
- * How a job's runs went over time, in as few columns as a chart needs, and whether anything in
- * the catalog changed since it was last asked.  Failures as in catalog.h.
+ * How runs went and backups came over time, in as few columns as a chart needs.  Failures as in
+ * catalog.h.
  */
 #ifndef CATALOG_CATALOG_HISTORY_H
 #define CATALOG_CATALOG_HISTORY_H
@@ -27,12 +27,6 @@ struct run_points {
 };
 void run_points_done(struct run_points *points);
 
-/*
- * Another number than before when this process or another one has changed the database; it says
- * nothing across two openings.
- */
-int catalog_change_mark(struct catalog *catalog, uint64_t *ret_mark, struct err *err) MUST_CHECK;
-
 /* The last runs of one job and verb, at most `limit` of them, newest first. */
 int catalog_run_points(struct catalog *catalog, const char *job, const char *verb, unsigned limit,
     struct run_points *ret_points, struct err *err) MUST_CHECK;
@@ -48,7 +42,29 @@ struct run_spans {
 	const struct wall_time *bounds;
 	size_t count;
 };
-int catalog_run_last_good(struct catalog *catalog, const struct run_spans *spans,
+int catalog_run_span_points(struct catalog *catalog, const struct run_spans *spans,
     struct run_point *points, struct err *err) MUST_CHECK;
+
+/* A backup in brief; its texts live until `see` returns, job and source may be NULL. */
+struct backup_point {
+	const char *id;
+	const char *job;
+	const char *source;
+	const char *kind;
+	struct wall_time started;
+	struct wall_time consistent_at;
+	uint64_t stored_bytes;
+	int level; /* -1: none */
+	struct wall_time level_at;
+	bool is_damaged;
+	bool is_unproven;
+};
+struct backup_viewer {
+	void (*see)(struct backup_viewer *viewer, const struct backup_point *point);
+};
+
+/* All, newest (by consistent_at) first; nothing is copied. */
+int catalog_backup_each(struct catalog *catalog, struct backup_viewer *viewer, struct err *err)
+    MUST_CHECK;
 
 #endif

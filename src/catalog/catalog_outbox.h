@@ -52,7 +52,10 @@ int catalog_outbox_add(struct catalog *catalog, const struct outbox_row *row, st
 int catalog_outbox_withdraw(struct catalog *catalog, const char *channel, const char *event,
     struct err *err) MUST_CHECK;
 
-/* What waits and is due at `now`, the oldest first. */
+/*
+ * What waits and is due at `now`, the oldest first; what was tried in vain often comes last, so
+ * that a message which is always refused does not block those behind it.
+ */
 int catalog_outbox_due(struct catalog *catalog, struct wall_time now, struct outbox_rows *ret_rows,
     struct err *err) MUST_CHECK;
 
@@ -78,6 +81,10 @@ int catalog_outbox_done(struct catalog *catalog, int64_t id, struct wall_time no
 /* It did not; with is_given_up it is not tried again. */
 int catalog_outbox_failed(struct catalog *catalog, int64_t id, const char *failure,
     bool is_given_up, struct wall_time now, struct err *err) MUST_CHECK;
+
+/* Nothing that waits for this channel is tried before `until`. */
+int catalog_outbox_postpone(struct catalog *catalog, const char *channel, struct wall_time until,
+    struct err *err) MUST_CHECK;
 
 /* Forget what was done before `before`. */
 int catalog_outbox_trim(struct catalog *catalog, struct wall_time before, struct err *err)

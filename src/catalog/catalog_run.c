@@ -12,7 +12,8 @@
 	table ".id, " table ".job, " table ".source, " table ".verb, " table ".state, " table      \
 	      ".started, " table ".finished, " table ".backup_id, " table ".source_bytes, " table  \
 	      ".stored_bytes, " table ".message, " table ".hint, " table ".log_path, " table       \
-	      ".lock_path"
+	      ".lock_path, " table ".due, " table ".due_last, " table ".due_count, " table         \
+	      ".attempt"
 
 static const char *const state_names[] = {
 	[RUN_RUNNING] = "running",
@@ -100,6 +101,10 @@ read_run(struct sql_reader *reader, struct run_row *run)
 	run->hint = sql_read_text(reader);
 	run->log_path = sql_read_text(reader);
 	run->lock_path = sql_read_text(reader);
+	run->due = sql_read_time(reader);
+	run->due_last = sql_read_time(reader);
+	run->due_count = sql_read_bytes(reader);
+	run->attempt = (unsigned)sql_read_int(reader);
 }
 
 int
@@ -108,8 +113,9 @@ catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct er
 	SCOPED(sql_finalizep)
 	sqlite3_stmt *statement = sql_prepare(catalog,
 	    "INSERT INTO run (id, job, source, verb, state, started, finished, backup_id,"
-	    " source_bytes, stored_bytes, message, hint, log_path, lock_path)"
-	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	    " source_bytes, stored_bytes, message, hint, log_path, lock_path, due,"
+	    " due_last, due_count, attempt)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	    err);
 	struct sql_binder to = { .statement = statement };
 
@@ -129,6 +135,10 @@ catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct er
 	sql_bind_text(&to, run->hint);
 	sql_bind_text(&to, run->log_path);
 	sql_bind_text(&to, run->lock_path);
+	sql_bind_time(&to, run->due);
+	sql_bind_time(&to, run->due_last);
+	sql_bind_bytes(&to, run->due_count);
+	sql_bind_int(&to, run->attempt);
 
 	return sql_run(catalog, statement, "record a run", err);
 }
@@ -255,25 +265,23 @@ catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
  * the last good run.  The last is the one that was begun last, whatever the clock said then: after
  * it was set back, a run of tomorrow would hide today's failure.
  */
-static const char summaries_sql[] =
-    "WITH RECURSIVE job(name) AS ("
-    " SELECT min(job) FROM run WHERE verb = 'backup'"
-    " UNION ALL"
-    " SELECT (SELECT min(job) FROM run WHERE verb = 'backup' AND job > name)"
-    " FROM job WHERE name IS NOT NULL)"
-    "SELECT name,"
-    " (SELECT count(*) FROM run INDEXED BY run_by_verb_job WHERE verb = 'backup' AND job = name),"
-    " " SUMMARY_RUNS " FROM job"
-    " LEFT JOIN run AS last ON last.seq ="
-    "  (SELECT seq FROM run INDEXED BY run_backup_finished WHERE verb = 'backup'"
-    "  AND state <> 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
-    " LEFT JOIN run AS good ON good.seq ="
-    "  (SELECT seq FROM run INDEXED BY run_backup_good WHERE verb = 'backup'"
-    "  AND state IN ('ok', 'warning') AND job = name ORDER BY seq DESC LIMIT 1)"
-    " LEFT JOIN run AS busy ON busy.seq ="
-    "  (SELECT seq FROM run INDEXED BY run_backup_running WHERE verb = 'backup'"
-    "  AND state = 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
-    " WHERE name IS NOT NULL";
+static const char
+    summaries_sql[] = "WITH RECURSIVE job(name) AS ("
+		      " SELECT min(job) FROM run WHERE verb = 'backup'"
+		      " UNION ALL"
+		      " SELECT (SELECT min(job) FROM run WHERE verb = 'backup' AND job > name)"
+		      " FROM job WHERE name IS NOT NULL)"
+		      "SELECT name, " SUMMARY_RUNS " FROM job"
+		      " LEFT JOIN run AS last ON last.seq ="
+		      "  (SELECT seq FROM run INDEXED BY run_backup_finished WHERE verb = 'backup'"
+		      "  AND state <> 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
+		      " LEFT JOIN run AS good ON good.seq ="
+		      "  (SELECT seq FROM run INDEXED BY run_backup_good WHERE verb = 'backup'"
+		      "  AND state IN ('ok', 'warning') AND job = name ORDER BY seq DESC LIMIT 1)"
+		      " LEFT JOIN run AS busy ON busy.seq ="
+		      "  (SELECT seq FROM run INDEXED BY run_backup_running WHERE verb = 'backup'"
+		      "  AND state = 'running' AND job = name ORDER BY seq DESC LIMIT 1)"
+		      " WHERE name IS NOT NULL";
 
 static void
 read_summary(struct sql_reader *from, struct job_summary *summary)
@@ -281,7 +289,6 @@ read_summary(struct sql_reader *from, struct job_summary *summary)
 	const struct run_row *newest;
 
 	summary->job = sql_read_text(from);
-	summary->runs_count = (unsigned)sql_read_int(from);
 	read_run(from, &summary->last);
 	read_run(from, &summary->last_good);
 	read_run(from, &summary->running);

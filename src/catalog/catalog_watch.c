@@ -18,11 +18,14 @@ run_outcome_done(struct run_outcome *outcome)
 
 /*
  * By the order in which they were begun (seq), whatever the clock said.  Backups are looked for in
- * the partial indexes, which go back along one job's runs; runs of other verbs are few.
+ * the partial indexes, which go back along one job's runs; runs of other verbs are few.  All
+ * attempts at one due time are one failure, and none while another attempt is to come.
  */
 #define FAILURES_SQL(good_from, ended_from, of_verb)                                               \
-	"SELECT count(*), max(seq) FROM (SELECT seq FROM " ended_from " WHERE " of_verb            \
+	"SELECT count(DISTINCT iif(due = 0, -seq, due)), max(seq) FROM ("                          \
+	"SELECT seq, due FROM " ended_from " WHERE " of_verb                                       \
 	" AND state <> 'running' AND job = ?1 AND state IN ('failed', 'lost')"                     \
+	" AND (due = 0 OR due <> coalesce((SELECT due FROM schedule WHERE job = ?1), 0))"          \
 	" AND seq > coalesce((SELECT seq FROM " good_from " WHERE " of_verb                        \
 	"  AND state IN ('ok', 'warning') AND job = ?1 ORDER BY seq DESC LIMIT 1), 0)"             \
 	" ORDER BY seq DESC LIMIT ?2)"
@@ -198,10 +201,8 @@ catalog_backup_proofs(struct catalog *catalog, const char *job, struct backup_pr
 void
 run_counts_done(struct run_counts *counts)
 {
-	for (size_t i = 0; i < counts->rows.count; i++) {
+	for (size_t i = 0; i < counts->rows.count; i++)
 		free(counts->rows.items[i].job);
-		free(counts->rows.items[i].source);
-	}
 	vec_done(&counts->rows);
 }
 
@@ -210,8 +211,8 @@ catalog_run_counts(struct catalog *catalog, struct run_counts *ret_counts, struc
 {
 	SCOPED(sql_finalizep)
 	sqlite3_stmt *statement = sql_prepare(catalog,
-	    "SELECT job, max(source), state, count(*) FROM run WHERE verb IN ('backup', 'wal')"
-	    " GROUP BY job, state ORDER BY job, state",
+	    "SELECT job, state, count(*) FROM run INDEXED BY run_by_job_verb_state"
+	    " WHERE verb IN ('backup', 'wal') GROUP BY job, verb, state",
 	    err);
 	SCOPED(run_counts_done) struct run_counts counts = { .rows = { .count = 0 } };
 	int got;
@@ -224,7 +225,6 @@ catalog_run_counts(struct catalog *catalog, struct run_counts *ret_counts, struc
 		SCOPED(freep) char *state = NULL;
 
 		count->job = sql_read_text(&from);
-		count->source = sql_read_text(&from);
 		state = sql_read_text(&from);
 		count->state = RUN_LOST;
 		for (int i = RUN_RUNNING; i <= RUN_LOST; i++) {

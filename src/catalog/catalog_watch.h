@@ -42,10 +42,9 @@ int catalog_backup_proofs(struct catalog *catalog, const char *job,
 int catalog_run_good_at(struct catalog *catalog, const char *source, const char *verb,
     struct wall_time *ret_at, struct err *err) MUST_CHECK;
 
-/* How many runs of a verb each job had in each state, for counters. */
+/* How many backups and streams of each job ended in each state, for counters. */
 struct run_count {
 	char *job;
-	char *source;
 	enum run_state state;
 	uint64_t count;
 };

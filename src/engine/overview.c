@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "catalog/catalog_history.h"
 #include "engine/engine.h"
 #include "engine/lane.h"
 
@@ -58,12 +59,6 @@ job_line(struct overview *overview, const char *name, const char *source)
 	return job;
 }
 
-static bool
-is_good(const struct backup_row *row)
-{
-	return !row->is_damaged && !row->is_unproven;
-}
-
 const struct overview_restore *
 overview_restore_of(const struct overview *overview, const char *source)
 {
@@ -98,40 +93,68 @@ note_restore(struct overview *overview, const char *source, const char *backup_i
 	known->took_us = took_us;
 }
 
-/* Rows come newest first, so the first good one is the newest. */
+struct backup_counter {
+	struct backup_viewer viewer;
+	struct overview *overview;
+};
+
+/* They come newest first. */
 static void
-count_backup(struct overview *overview, struct backup_row *row)
+count_backup(struct backup_viewer *viewer, const struct backup_point *point)
 {
+	struct overview *overview = ((struct backup_counter *)viewer)->overview;
+	bool is_good = !point->is_damaged && !point->is_unproven;
 	struct overview_job *job;
 
-	overview->unproven_count += row->is_unproven ? 1 : 0;
-	overview->damaged_count += row->is_damaged ? 1 : 0;
-	if (row->job[0] == '\0')
+	overview->unproven_count += point->is_unproven ? 1 : 0;
+	overview->damaged_count += point->is_damaged ? 1 : 0;
+	if (point->job == NULL || point->job[0] == '\0')
 		return;
-	job = job_line(overview, row->job, row->source);
+	job = job_line(overview, point->job, point->source);
 	if (job->kind == NULL)
-		job->kind = xstrdup(row->kind);
+		job->kind = xstrdup(point->kind);
 	job->backups_count++;
-	job->stored_bytes += row->stored_bytes;
+	job->stored_bytes += point->stored_bytes;
 	vec_push(&overview->points,
 	    ((struct overview_point){
 		.job = (size_t)(job - overview->jobs.items),
-		.started = row->started,
-		.consistent_at = row->consistent_at,
-		.stored_bytes = row->stored_bytes,
-		.level = row->level,
-		.is_good = is_good(row),
+		.started = point->started,
+		.consistent_at = point->consistent_at,
+		.stored_bytes = point->stored_bytes,
+		.level = point->level,
+		.is_good = is_good,
 	    }));
-	if (row->level >= LEVEL_RESTORED && is_good(row))
-		note_restore(overview, row->source, row->id, row->level_at, 0);
-	if (row->level > job->proved_level && is_good(row)) {
-		job->proved_level = row->level;
-		job->proved_at = row->level_at;
+	if (point->level > job->proved_level && is_good) {
+		job->proved_level = point->level;
+		job->proved_at = point->level_at;
 	}
-	if (job->newest.id == NULL && is_good(row)) {
-		job->newest = *row;
-		*row = (struct backup_row){ .id = NULL }; /* the line owns it now */
+	if (point->level >= LEVEL_RESTORED && is_good)
+		note_restore(overview, point->source, point->id, point->level_at, 0);
+}
+
+static int
+add_backups(struct engine *engine, struct overview *overview, struct err *err)
+{
+	struct backup_counter counter = { { .see = count_backup }, overview };
+
+	if (catalog_backup_each(engine->catalog, &counter.viewer, err) < 0)
+		return -1;
+	for (size_t i = 0; i < overview->jobs.count; i++) {
+		struct overview_job *job = &overview->jobs.items[i];
+		const struct backup_filter newest = { .job = job->job,
+			.is_good = true,
+			.limit = 1 };
+		SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
+
+		if (catalog_backup_list(engine->catalog, &newest, &rows, err) < 0)
+			return -1;
+		if (rows.rows.count == 0)
+			continue;
+		job->newest = rows.rows.items[0];
+		rows.rows.items[0] = (struct backup_row){ .id = NULL };
 	}
+
+	return 0;
 }
 
 static void
@@ -348,19 +371,13 @@ int
 overview_make(struct engine *engine, const struct overview_expectation *expected,
     size_t expected_count, struct wall_time now, struct overview *ret_overview, struct err *err)
 {
-	const struct backup_filter all = { .limit = 0 };
 	SCOPED(overview_done) struct overview overview = { .abnormal_count = 0 };
-	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
 
 	for (size_t i = 0; i < expected_count; i++)
 		expect(&overview, &expected[i]);
 	if (add_runs(engine, &overview, err) < 0 || look_at_streams(engine, &overview, err) < 0 ||
-	    catalog_backup_list(engine->catalog, &all, &rows, err) < 0 ||
+	    add_backups(engine, &overview, err) < 0 || add_restores(engine, &overview, err) < 0 ||
 	    store_space(engine->store, &overview.space, err) < 0)
-		return -1;
-	for (size_t i = 0; i < rows.rows.count; i++)
-		count_backup(&overview, &rows.rows.items[i]);
-	if (add_restores(engine, &overview, err) < 0)
 		return -1;
 	for (size_t i = 0; i < overview.jobs.count; i++) {
 		judge(&overview.jobs.items[i], now);

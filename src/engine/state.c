@@ -12,16 +12,18 @@
 #include "store/store.h"
 
 enum {
-	STRIP_RUNS_MAX = 4 * STATE_STRIP_CELLS, /* several by hand, and retries, for one due */
+	STRIP_RUNS_MAX = 2 * STATE_STRIP_CELLS, /* some by hand, and retries, for one due */
 	OPEN_DAYS = 2,                          /* a run that began yesterday may end today */
 };
 #define US_PER_DAY (86400 * US_PER_S)
 
-/* What is known of a job's days: those before the open ones do not change any more. */
+/* What is known of a job: the days before the open ones do not change any more. */
 struct kept_job {
 	char *job;
 	struct wall_time first; /* when days[0] began */
 	struct state_day days[STATE_DAYS];
+	struct wall_time due[STATE_STRIP_CELLS]; /* the last due times, oldest first; 0: none */
+	struct wall_time next_due;               /* until then they are; 0: not known */
 };
 
 struct state_keeper {
@@ -99,15 +101,24 @@ strip_by_runs(struct state_job *job, const struct run_points *runs)
 	}
 }
 
-/* Half the way to the next due time has gone. */
-static bool
-is_too_late(const struct calendar *calendar, const struct zone *zone, struct wall_time due,
+/* To look for them in the calendar takes longer than all the rest: they are kept until the next. */
+static void
+find_due(struct kept_job *kept, const struct calendar *calendar, const struct zone *zone,
     struct wall_time now)
 {
-	struct wall_time next;
+	struct wall_time until = now;
 
-	return calendar_next(calendar, zone, due, &next) &&
-	    now.us - due.us > (next.us - due.us) / 2;
+	if (kept->next_due.us > now.us && kept->due[STATE_STRIP_CELLS - 1].us <= now.us)
+		return;
+	for (size_t i = STATE_STRIP_CELLS; i > 0; i--) {
+		struct wall_time *due = &kept->due[i - 1];
+
+		if (until.us == 0 || !calendar_previous(calendar, zone, until, due))
+			due->us = 0;
+		until.us = due->us > 0 ? due->us - 1 : 0;
+	}
+	if (!calendar_next(calendar, zone, now, &kept->next_due))
+		kept->next_due.us = INT64_MAX;
 }
 
 /*
@@ -116,45 +127,45 @@ is_too_late(const struct calendar *calendar, const struct zone *zone, struct wal
  * newest may still begin for half an interval.
  */
 static void
-strip_by_calendar(struct state_job *job, const struct calendar *calendar, const struct zone *zone,
-    const struct run_points *runs, struct wall_time now)
+strip_by_calendar(struct state_job *job, const struct kept_job *kept, const struct run_points *runs,
+    struct wall_time now)
 {
-	struct wall_time until = now;
-	struct wall_time next = { .us = INT64_MAX };
+	struct wall_time next = kept->next_due;
 	size_t run = 0;
 
-	for (size_t i = STATE_STRIP_CELLS; i > 0 && run < runs->items.count; i--) {
-		struct wall_time due;
+	for (size_t i = STATE_STRIP_CELLS; i > 0 && kept->due[i - 1].us != 0; i--) {
+		struct wall_time due = kept->due[i - 1];
+		bool may_begin = i == STATE_STRIP_CELLS &&
+		    now.us - due.us <= (next.us - due.us) / 2;
 
-		if (!calendar_previous(calendar, zone, until, &due))
-			return;
 		while (run < runs->items.count && runs->items.items[run].started.us >= next.us)
 			run++;
 		if (run == runs->items.count)
 			return;
 		if (runs->items.items[run].started.us >= due.us)
 			job->cells[i - 1] = cell_of(runs->items.items[run].state);
-		else if (next.us != INT64_MAX || is_too_late(calendar, zone, due, now))
+		else if (!may_begin)
 			job->cells[i - 1] = STATE_CELL_MISSED;
 		job->due[i - 1] = due;
 		next = due;
-		until.us = due.us - 1;
 	}
 }
 
 static int
-make_strip(struct engine *engine, const struct overview_job *from, struct wall_time now,
-    struct state_job *job, struct err *err)
+make_strip(struct engine *engine, struct kept_job *kept, const struct overview_job *from,
+    struct wall_time now, struct state_job *job, struct err *err)
 {
 	const char *verb = from->stream != NULL ? "wal" : "backup";
 	SCOPED(run_points_done) struct run_points runs = { .items = { .count = 0 } };
 
 	if (catalog_run_points(engine->catalog, from->job, verb, STRIP_RUNS_MAX, &runs, err) < 0)
 		return -1;
-	if (from->calendar != NULL)
-		strip_by_calendar(job, from->calendar, engine->zone, &runs, now);
-	else
+	if (from->calendar == NULL) {
 		strip_by_runs(job, &runs);
+		return 0;
+	}
+	find_due(kept, from->calendar, engine->zone, now);
+	strip_by_calendar(job, kept, &runs, now);
 
 	return 0;
 }
@@ -177,7 +188,7 @@ day_begin(const struct zone *zone, struct wall_time now, int days_before)
 }
 
 static struct kept_job *
-kept(struct state_keeper *keeper, const char *name)
+keep(struct state_keeper *keeper, const char *name)
 {
 	struct kept_job *job;
 
@@ -210,13 +221,12 @@ keep_known(struct kept_job *job, const struct wall_time *bounds)
 }
 
 static int
-make_days(struct state_keeper *keeper, struct engine *engine, const char *name,
-    const struct wall_time *bounds, struct state_job *to, struct err *err)
+make_days(struct engine *engine, struct kept_job *job, const struct wall_time *bounds,
+    struct state_job *to, struct err *err)
 {
-	struct kept_job *job = kept(keeper, name);
 	size_t known = keep_known(job, bounds);
 	const struct run_spans spans = {
-		.job = name,
+		.job = job->job,
 		.verb = "backup",
 		.bounds = bounds + known,
 		.count = STATE_DAYS + 1 - known,
@@ -224,7 +234,7 @@ make_days(struct state_keeper *keeper, struct engine *engine, const char *name,
 	struct run_point points[STATE_DAYS];
 
 	job->first.us = 0; /* nothing is known if this fails */
-	if (catalog_run_last_good(engine->catalog, &spans, points, err) < 0)
+	if (catalog_run_span_points(engine->catalog, &spans, points, err) < 0)
 		return -1;
 	for (size_t i = known; i < STATE_DAYS; i++) {
 		const struct run_point *point = &points[i - known];
@@ -262,10 +272,11 @@ state_make(struct state_keeper *keeper, struct engine *engine, const struct stat
 	    &state.answer);
 	for (size_t i = 0; i < state.overview.jobs.count; i++) {
 		const struct overview_job *from = &state.overview.jobs.items[i];
+		struct kept_job *kept = keep(keeper, from->job);
 		struct state_job *job = vec_add(&state.jobs);
 
-		if (make_strip(engine, from, request->now, job, err) < 0 ||
-		    make_days(keeper, engine, from->job, bounds, job, err) < 0)
+		if (make_strip(engine, kept, from, request->now, job, err) < 0 ||
+		    make_days(engine, kept, bounds, job, err) < 0)
 			return -1;
 	}
 	*ret_state = state;

@@ -255,6 +255,20 @@ end_child(struct process *process)
 		wait_a_little(process, STEP_MS, false);
 }
 
+int
+process_exit_fd(const struct process *process)
+{
+	return process->pid_fd;
+}
+
+void
+process_leave(struct process *process)
+{
+	if (process != NULL)
+		process->is_reaped = true; /* as far as we are concerned */
+	process_free(process);
+}
+
 void
 process_free(struct process *process)
 {

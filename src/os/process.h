@@ -28,6 +28,8 @@ struct process_options {
 	bool wants_stdin;        /* a pipe to it; otherwise /dev/null */
 	bool wants_stdout;       /* a pipe from it; otherwise /dev/null */
 	int stdout_fd;           /* > 0 instead of wants_stdout: a loan */
+	int stderr_fd;           /* > 0: its stderr, a loan; nothing of it is captured */
+	bool outlives_us;        /* no SIGTERM when we end */
 	size_t stderr_max_bytes; /* how much of it to keep, its begin and its end; 0: 64 KiB */
 };
 
@@ -71,6 +73,12 @@ int process_stdout_fd(const struct process *process);
 pid_t process_pid(const struct process *process);
 const char *process_stderr(const struct process *process);       /* a loan, "" when silent */
 void process_signal(struct process *process, int signal_number); /* to its whole group */
+
+/* A descriptor that becomes readable when the child has ended; -1 where the kernel has none. */
+int process_exit_fd(const struct process *process);
+
+/* Let it run: it is forgotten, not ended.  NULL is ok. */
+void process_leave(struct process *process);
 
 /* TERM, then KILL after 2 s when it still runs; reaped in any case.  NULL is ok. */
 void process_free(struct process *process);

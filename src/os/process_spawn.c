@@ -72,6 +72,8 @@ child_drop_user(const struct spawn *spawn)
 static void
 child_tie_to_parent(const struct spawn *spawn)
 {
+	if (spawn->options->outlives_us)
+		return;
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
 		child_fail(spawn, "tie it to its parent");
 	/* The parent may have died before the call above. */
@@ -290,7 +292,7 @@ process_spawn(const struct process_options *options, struct process *process, st
 		return -1;
 	SCOPED(closep) int child_out = out[1];
 	process->stdout_fd = out[0];
-	if (make_pipe(errors, err) < 0)
+	if (options->stderr_fd <= 0 && make_pipe(errors, err) < 0)
 		return -1;
 	SCOPED(closep) int child_errors = errors[1];
 	process->stderr_fd = errors[0];
@@ -301,7 +303,7 @@ process_spawn(const struct process_options *options, struct process *process, st
 		.env = (char **)(void *)env,
 		.stdin_fd = child_in,
 		.stdout_fd = options->stdout_fd > 0 ? options->stdout_fd : child_out,
-		.stderr_fd = child_errors,
+		.stderr_fd = options->stderr_fd > 0 ? options->stderr_fd : child_errors,
 		.parent = getpid(),
 	};
 

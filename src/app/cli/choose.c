@@ -1,6 +1,10 @@
 #include "app/cli/cli.h"
 
+#include <pwd.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -134,4 +138,17 @@ cli_find_source(struct cli *cli, const char *word, wire_opener *open, struct sou
 	*ret_identity = at != NULL ? xstrdup(at + 1) : NULL;
 
 	return 0;
+}
+
+const char *
+cli_who(void)
+{
+	const char *sudo = getenv("SUDO_USER");
+	const struct passwd *user;
+
+	if (geteuid() == 0 && sudo != NULL && sudo[0] != '\0')
+		return sudo;
+	user = getpwuid(getuid());
+
+	return user != NULL ? user->pw_name : "unknown";
 }

@@ -12,12 +12,13 @@
 #include "base/parse.h"
 #include "base/str.h"
 #include "catalog/catalog_audit.h"
+#include "engine/alarm_desk.h"
 #include "os/file.h"
 
 enum {
 	NAME_MAX_BYTES = 40,
 	WHY_MAX_BYTES = 500,
-	SHELVE_MAX_DAYS = 90,
+	SHELVE_MAX_DAYS = 30,
 };
 
 /* ---- what they have in common -------------------------------------------------------------------- */
@@ -33,7 +34,7 @@ read_body(struct web_call *call)
 	if (json_is_object(root))
 		return root;
 	json_decref(root);
-	http_reply_refuse(call->reply, 400, NULL, "the body is not a JSON object");
+	reply_refuse(call->reply, 400, NULL, "the body is not a JSON object");
 
 	return NULL;
 }
@@ -85,17 +86,10 @@ conclude(struct web_call *call, const char *action, const char *subject, const c
 
 	audit(call, call->session->who, action, subject, detail);
 	if (failure != NULL)
-		http_reply_error(call->reply, 0, failure);
+		reply_error(call->reply, 0, failure);
 	else
-		http_reply_json(call->reply, "blackstart.done/1",
+		reply_json(call->reply, "blackstart.done/1",
 		    json_pack("{s:s, s:o}", "done", action, "subject", out_json_text(subject)));
-}
-
-static void
-refuse_absent(struct web_call *call)
-{
-	http_reply_refuse(call->reply, 501, "'blackstart serve' can.",
-	    "this server cannot do that");
 }
 
 /* ---- login --------------------------------------------------------------------------------------- */
@@ -109,7 +103,7 @@ web_cookie_name(const struct web_app *app)
 static void
 set_cookie(struct web_call *call, const char *value, int age_s)
 {
-	http_add_header(call->reply, "Set-Cookie",
+	reply_add_header(call->reply, "Set-Cookie",
 	    "%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Strict%s", web_cookie_name(call->app),
 	    value, age_s, call->app->is_tls ? "; Secure" : "");
 }
@@ -124,7 +118,7 @@ tell_session(struct web_call *call, const struct session *session)
 	    session != NULL ? out_json_text(session->who) : json_null());
 	(void)json_object_set_new(root, "csrf",
 	    session != NULL ? json_string(session->csrf) : json_null());
-	http_reply_json(call->reply, "blackstart.session/1", root);
+	reply_json(call->reply, "blackstart.session/1", root);
 }
 
 void
@@ -162,7 +156,7 @@ log_in(struct web_call *call, const json_t *body)
 		if (err.kind != ERR_AUTH)
 			log_warning("nobody can log in to the page: %s", err.msg);
 		audit(call, who, "login refused", NULL, err.msg);
-		http_reply_error(call->reply, err.kind == ERR_AUTH ? 401 : 500, &err);
+		reply_error(call->reply, err.kind == ERR_AUTH ? 401 : 500, &err);
 		return;
 	}
 	session = sessions_begin(&call->app->sessions, call->request->client, who, clock_mono());
@@ -178,14 +172,14 @@ web_post_login(struct web_call *call)
 	unsigned wait_s;
 
 	if (call->app->token_path == NULL) {
-		http_reply_refuse(call->reply, 403, "Set web.token_file in the configuration.",
+		reply_refuse(call->reply, 403, "Set web.token_file in the configuration.",
 		    "this page only shows");
 		return;
 	}
 	if (!sessions_may_try(&call->app->sessions, call->request->client, clock_mono(), &wait_s)) {
-		http_add_header(call->reply, "Retry-After", "%u", wait_s);
-		http_reply_refuse(call->reply, 429, NULL,
-		    "too many wrong tokens: try again in %u s", wait_s);
+		reply_add_header(call->reply, "Retry-After", "%u", wait_s);
+		reply_refuse(call->reply, 429, NULL, "too many wrong tokens: try again in %u s",
+		    wait_s);
 		return;
 	}
 	body = read_body(call);
@@ -205,15 +199,17 @@ web_post_logout(struct web_call *call)
 /* ---- alarms -------------------------------------------------------------------------------------- */
 
 static bool
-read_order(struct web_call *call, const json_t *body, struct web_alarm_order *order)
+read_order(struct web_call *call, const json_t *body, struct alarm_order *order)
 {
-	order->rule = body_text(body, "rule", WHY_MAX_BYTES);
-	order->subject = json_string_value(json_object_get(body, "subject"));
-	order->why = body_text(body, "why", WHY_MAX_BYTES);
-	order->who = call->session->who;
-	if (order->rule != NULL && order->subject != NULL)
+	*order = (struct alarm_order){
+		.alarm = body_text(body, "alarm", WHY_MAX_BYTES),
+		.why = body_text(body, "why", WHY_MAX_BYTES),
+		.who = call->session->who,
+		.now = clock_wall(),
+	};
+	if (order->alarm != NULL)
 		return true;
-	http_reply_refuse(call->reply, 400, NULL, "an alarm is named by its 'rule' and 'subject'");
+	reply_refuse(call->reply, 400, NULL, "'alarm' must name one, like job_failed/pg-daily");
 
 	return false;
 }
@@ -221,25 +217,19 @@ read_order(struct web_call *call, const json_t *body, struct web_alarm_order *or
 void
 web_post_acknowledge(struct web_call *call)
 {
-	const struct web_host *host = call->app->host;
+	struct catalog *catalog = call->app->host->wire->engine.catalog;
 	SCOPED(json_decrefp) json_t *body = read_body(call);
-	struct web_alarm_order order = { .rule = NULL };
-	SCOPED(freep) char *subject = NULL;
+	struct alarm_order order;
 	struct err err = ERR_INIT;
 	bool is_done;
 
 	if (body == NULL || !read_order(call, body, &order))
 		return;
-	if (host->acknowledge == NULL) {
-		refuse_absent(call);
-		return;
-	}
-	subject = xasprintf("%s %s", order.rule, order.subject);
-	is_done = host->acknowledge(host->context, &order, &err) == 0;
-	conclude(call, "acknowledge", subject, order.why, is_done ? NULL : &err);
+	is_done = alarm_desk_acknowledge(catalog, &order, &err) == 0;
+	conclude(call, "acknowledge", order.alarm, order.why, is_done ? NULL : &err);
 }
 
-/* "for": how long, at most 90 days: an alarm that is put aside for ever is no alarm. */
+/* "for": how long, at most 30 days: an alarm that is put aside for ever is no alarm. */
 static bool
 read_span(struct web_call *call, const json_t *body, struct wall_time *ret_until)
 {
@@ -252,7 +242,7 @@ read_span(struct web_call *call, const json_t *body, struct wall_time *ret_until
 		ret_until->us = clock_wall().us + span_us;
 		return true;
 	}
-	http_reply_refuse(call->reply, 400, "Write it like 4h or 2d.",
+	reply_refuse(call->reply, 400, "Write it like 4h or 2d.",
 	    "'for' must say how long, at most %d days", SHELVE_MAX_DAYS);
 
 	return false;
@@ -261,22 +251,17 @@ read_span(struct web_call *call, const json_t *body, struct wall_time *ret_until
 void
 web_post_shelve(struct web_call *call)
 {
-	const struct web_host *host = call->app->host;
+	struct catalog *catalog = call->app->host->wire->engine.catalog;
 	SCOPED(json_decrefp) json_t *body = read_body(call);
-	struct web_alarm_order order = { .rule = NULL };
-	SCOPED(freep) char *subject = NULL;
+	struct alarm_order order;
+	struct wall_time until;
 	struct err err = ERR_INIT;
 	bool is_done;
 
-	if (body == NULL || !read_order(call, body, &order) || !read_span(call, body, &order.until))
+	if (body == NULL || !read_order(call, body, &order) || !read_span(call, body, &until))
 		return;
-	if (host->shelve == NULL) {
-		refuse_absent(call);
-		return;
-	}
-	subject = xasprintf("%s %s", order.rule, order.subject);
-	is_done = host->shelve(host->context, &order, &err) == 0;
-	conclude(call, "shelve", subject, order.why, is_done ? NULL : &err);
+	is_done = alarm_desk_shelve(catalog, &order, until, &err) == 0;
+	conclude(call, "shelve", order.alarm, order.why, is_done ? NULL : &err);
 }
 
 /* ---- jobs ---------------------------------------------------------------------------------------- */
@@ -289,7 +274,8 @@ web_post_run(struct web_call *call)
 	bool is_done;
 
 	if (host->run_now == NULL) {
-		refuse_absent(call);
+		reply_refuse(call->reply, 501, "'blackstart serve' can.",
+		    "this server cannot run jobs");
 		return;
 	}
 	is_done = host->run_now(host->context, call->id, &err) == 0;

@@ -57,7 +57,7 @@ end_with_line(struct str *text)
 void
 web_get_log(struct web_call *call)
 {
-	const char *text = http_query(call->request, "from");
+	const char *text = request_query(call->request, "from");
 	SCOPED(run_row_done) struct run_row run = { .id = NULL };
 	struct err err = ERR_INIT;
 	uint64_t from = 0;
@@ -65,25 +65,25 @@ web_get_log(struct web_call *call)
 
 	if ((text != NULL && parse_u64(text, 0, INT64_MAX / 2, &from, &err) < 0)) {
 		(void)err_wrap(&err, "from");
-		http_reply_error(call->reply, 400, &err);
+		reply_error(call->reply, 400, &err);
 		return;
 	}
 	if (catalog_run_get(call->app->host->wire->engine.catalog, call->id, &run, &err) < 0) {
-		http_reply_error(call->reply, 0, &err);
+		reply_error(call->reply, 0, &err);
 		return;
 	}
 	if (run.log_path == NULL) {
-		http_reply_refuse(call->reply, 404, NULL, "run '%s' has no log", run.id);
+		reply_refuse(call->reply, 404, NULL, "run '%s' has no log", run.id);
 		return;
 	}
 	if (read_piece(run.log_path, from, &call->reply->body, &size, &err) < 0) {
-		http_reply_error(call->reply, err.sys == ENOENT ? 404 : 0, &err);
+		reply_error(call->reply, err.sys == ENOENT ? 404 : 0, &err);
 		return;
 	}
 	if (run.state == RUN_RUNNING || from + call->reply->body.size < size)
 		end_with_line(&call->reply->body);
 	call->reply->type = "text/plain; charset=utf-8";
-	http_add_header(call->reply, "X-Log-Next", "%" PRIu64, from + call->reply->body.size);
-	http_add_header(call->reply, "X-Log-Size", "%" PRIu64, size);
-	http_add_header(call->reply, "X-Run-State", "%s", run_state_name(run.state));
+	reply_add_header(call->reply, "X-Log-Next", "%" PRIu64, from + call->reply->body.size);
+	reply_add_header(call->reply, "X-Log-Size", "%" PRIu64, size);
+	reply_add_header(call->reply, "X-Run-State", "%s", run_state_name(run.state));
 }

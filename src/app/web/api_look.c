@@ -28,14 +28,14 @@ enum {
 static bool
 read_limit(struct web_call *call, unsigned *ret_limit)
 {
-	const char *text = http_query(call->request, "limit");
+	const char *text = request_query(call->request, "limit");
 	struct err err = ERR_INIT;
 
 	*ret_limit = LIST_DEFAULT;
 	if (text == NULL || parse_unsigned(text, 1, LIST_MAX, ret_limit, &err) == 0)
 		return true;
 	(void)err_wrap(&err, "limit");
-	http_reply_error(call->reply, 400, &err);
+	reply_error(call->reply, 400, &err);
 
 	return false;
 }
@@ -43,14 +43,14 @@ read_limit(struct web_call *call, unsigned *ret_limit)
 static bool
 read_before(struct web_call *call, struct wall_time *ret_before)
 {
-	const char *text = http_query(call->request, "before");
+	const char *text = request_query(call->request, "before");
 	struct err err = ERR_INIT;
 
 	ret_before->us = 0;
 	if (text == NULL || clock_parse(text, ret_before, &err) == 0)
 		return true;
 	(void)err_wrap(&err, "before");
-	http_reply_error(call->reply, 400, &err);
+	reply_error(call->reply, 400, &err);
 
 	return false;
 }
@@ -59,7 +59,7 @@ read_before(struct web_call *call, struct wall_time *ret_before)
 static const char *
 query_text(struct web_call *call, const char *name)
 {
-	const char *text = http_query(call->request, name);
+	const char *text = request_query(call->request, name);
 
 	return text != NULL && text[0] != '\0' ? text : NULL;
 }
@@ -84,18 +84,17 @@ web_get_runs(struct web_call *call)
 	if (!read_limit(call, &filter.limit) || !read_before(call, &filter.before))
 		return;
 	if (state_name != NULL && !str_equals(run_state_name(state), state_name)) {
-		http_reply_refuse(call->reply, 400, NULL, "'%.60s' is no state of a run",
-		    state_name);
+		reply_refuse(call->reply, 400, NULL, "'%.60s' is no state of a run", state_name);
 		return;
 	}
 	if (catalog_run_list(call->app->host->wire->engine.catalog, &filter, &rows, &err) < 0) {
-		http_reply_error(call->reply, 0, &err);
+		reply_error(call->reply, 0, &err);
 		return;
 	}
 	runs = json_array();
 	for (size_t i = 0; i < rows.rows.count; i++)
 		(void)json_array_append_new(runs, run_row_json(&rows.rows.items[i]));
-	http_reply_json(call->reply, "blackstart.runs/1", json_pack("{s:o}", "runs", runs));
+	reply_json(call->reply, "blackstart.runs/1", json_pack("{s:o}", "runs", runs));
 }
 
 /* What one would type to do the same again. */
@@ -125,14 +124,14 @@ web_get_run(struct web_call *call)
 	json_t *root;
 
 	if (catalog_run_get(call->app->host->wire->engine.catalog, call->id, &row, &err) < 0) {
-		http_reply_error(call->reply, 0, &err);
+		reply_error(call->reply, 0, &err);
 		return;
 	}
 	command = command_of(&row);
 	root = json_pack("{s:o, s:o, s:o}", "run", run_row_json(&row), "command",
 	    out_json_text(command), "log_command", json_null());
 	(void)json_object_set_new(root, "log_command", json_sprintf("blackstart log %s", row.id));
-	http_reply_json(call->reply, "blackstart.run/1", root);
+	reply_json(call->reply, "blackstart.run/1", root);
 }
 
 /* ---- backups ------------------------------------------------------------------------------------ */
@@ -152,13 +151,13 @@ web_get_backups(struct web_call *call)
 	if (!read_limit(call, &filter.limit))
 		return;
 	if (catalog_backup_list(call->app->host->wire->engine.catalog, &filter, &rows, &err) < 0) {
-		http_reply_error(call->reply, 0, &err);
+		reply_error(call->reply, 0, &err);
 		return;
 	}
 	backups = json_array();
 	for (size_t i = 0; i < rows.rows.count; i++)
 		(void)json_array_append_new(backups, backup_row_json(&rows.rows.items[i]));
-	http_reply_json(call->reply, "blackstart.list/1", json_pack("{s:o}", "backups", backups));
+	reply_json(call->reply, "blackstart.list/1", json_pack("{s:o}", "backups", backups));
 }
 
 /* The manifest as it is in the store; NULL with `err` for one that is too large to be shown. */
@@ -188,7 +187,7 @@ web_get_backup(struct web_call *call)
 	json_t *manifest, *root;
 
 	if (catalog_backup_get(call->app->host->wire->engine.catalog, call->id, &row, &err) < 0) {
-		http_reply_error(call->reply, 0, &err);
+		reply_error(call->reply, 0, &err);
 		return;
 	}
 	manifest = read_manifest(call, &row, &err);
@@ -198,7 +197,7 @@ web_get_backup(struct web_call *call)
 	(void)json_object_set_new(root, "manifest_failure",
 	    out_json_text(manifest != NULL ? NULL : err.msg));
 	(void)json_object_set_new(root, "command", json_sprintf("blackstart show %s", row.id));
-	http_reply_json(call->reply, "blackstart.show/1", root);
+	reply_json(call->reply, "blackstart.show/1", root);
 }
 
 /* ---- audit -------------------------------------------------------------------------------------- */
@@ -214,7 +213,7 @@ web_get_audit(struct web_call *call)
 	if (!read_limit(call, &limit))
 		return;
 	if (catalog_audit_list(call->app->host->wire->engine.catalog, limit, &rows, &err) < 0) {
-		http_reply_error(call->reply, 0, &err);
+		reply_error(call->reply, 0, &err);
 		return;
 	}
 	entries = json_array();
@@ -226,7 +225,7 @@ web_get_audit(struct web_call *call)
 			out_json_text(row->who), "action", out_json_text(row->action), "subject",
 			out_json_text(row->subject), "detail", out_json_text(row->detail)));
 	}
-	http_reply_json(call->reply, "blackstart.audit/1", json_pack("{s:o}", "entries", entries));
+	reply_json(call->reply, "blackstart.audit/1", json_pack("{s:o}", "entries", entries));
 }
 
 /* ---- the rest ----------------------------------------------------------------------------------- */
@@ -241,10 +240,10 @@ web_get_routes(struct web_call *call)
 
 		(void)json_array_append_new(list,
 		    json_pack("{s:s, s:s, s:s}", "method",
-			route->method == HTTP_POST ? "POST" : "GET", "path", route->pattern, "doc",
-			route->doc));
+			route->method == METHOD_POST ? "POST" : "GET", "path", route->pattern,
+			"doc", route->doc));
 	}
-	http_reply_json(call->reply, "blackstart.routes/1", json_pack("{s:o}", "routes", list));
+	reply_json(call->reply, "blackstart.routes/1", json_pack("{s:o}", "routes", list));
 }
 
 void
@@ -283,11 +282,11 @@ web_get_metrics(struct web_call *call)
 	struct err err = ERR_INIT;
 
 	if (host->metrics == NULL) {
-		http_reply_refuse(call->reply, 501, NULL, "this server has no metrics");
+		reply_refuse(call->reply, 501, NULL, "this server has no metrics");
 		return;
 	}
 	if (host->metrics(host->context, &call->reply->body, &err) < 0) {
-		http_reply_error(call->reply, 503, &err);
+		reply_error(call->reply, 503, &err);
 		return;
 	}
 	call->reply->type = "text/plain; version=0.0.4; charset=utf-8";

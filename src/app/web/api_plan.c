@@ -164,23 +164,23 @@ make_plan(struct point *point, struct err *err)
 static bool
 read_point(struct web_call *call, struct point *point)
 {
-	const char *at = http_query(call->request, "at");
+	const char *at = request_query(call->request, "at");
 	struct err err = ERR_INIT;
 
-	point->source = http_query(call->request, "source");
+	point->source = request_query(call->request, "source");
 	if (point->source == NULL || at == NULL) {
-		http_reply_refuse(call->reply, 400,
+		reply_refuse(call->reply, 400,
 		    "Ask like ?source=postgresql&at=2026-11-22T14:05:09Z.",
 		    "a plan needs 'source' and 'at'");
 		return false;
 	}
 	if (clock_parse(at, &point->at, &err) < 0) {
-		http_reply_error(call->reply, 400, &err);
+		reply_error(call->reply, 400, &err);
 		return false;
 	}
 	if (clock_elapsed_us(call->app->planned_at) < PLAN_REST_US) {
-		http_add_header(call->reply, "Retry-After", "1");
-		http_reply_refuse(call->reply, 429, NULL, "too many plans at once");
+		reply_add_header(call->reply, "Retry-After", "1");
+		reply_refuse(call->reply, 429, NULL, "too many plans at once");
 		return false;
 	}
 
@@ -198,7 +198,7 @@ web_get_plan(struct web_call *call)
 	if (!read_point(call, &point))
 		return;
 	if (make_plan(&point, &err) < 0) {
-		http_reply_error(call->reply, 0, &err);
+		reply_error(call->reply, 0, &err);
 		return;
 	}
 	call->app->planned_at = clock_mono();
@@ -209,5 +209,5 @@ web_get_plan(struct web_call *call)
 	    out_json_text(plan_command), "command", out_json_text(str_text(&point.command)));
 	(void)json_object_set_new(root, "backup", out_json_text(point.row.id));
 	(void)json_object_set_new(root, "consistent_at", out_json_time(point.row.consistent_at));
-	http_reply_json(call->reply, "blackstart.point/1", root);
+	reply_json(call->reply, "blackstart.point/1", root);
 }

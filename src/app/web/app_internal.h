@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-#include "app/web/http.h"
+#include "app/web/reply.h"
+#include "app/web/request.h"
 #include "app/web/session.h"
 #include "app/web/web.h"
 #include "base/clock.h"
@@ -25,8 +26,8 @@ struct web_app {
 /* What a route is called with; params are the parts of the path that stand for names. */
 struct web_call {
 	struct web_app *app;
-	const struct http_request *request;
-	struct http_reply *reply;
+	const struct request *request;
+	struct reply *reply;
 	const char *id;          /* the part of the path in braces; NULL: none */
 	struct session *session; /* NULL: not logged in */
 };

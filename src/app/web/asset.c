@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "app/assets_table.h"
-#include "app/web/http.h"
+#include "app/web/reply.h"
+#include "app/web/request.h"
 #include "base/scope.h"
 
 bool
-asset_answer(const struct http_request *request, struct http_reply *reply)
+asset_answer(const struct request *request, struct reply *reply)
 {
 	const struct asset *asset = NULL;
 
@@ -19,13 +20,13 @@ asset_answer(const struct http_request *request, struct http_reply *reply)
 		return false;
 	reply->cache = asset->is_immutable ? "public, max-age=31536000, immutable" : "no-cache";
 	reply->type = asset->type;
-	http_add_header(reply, "Vary", "Accept-Encoding");
-	if (http_reply_is_known(request, reply, asset->etag))
+	reply_add_header(reply, "Vary", "Accept-Encoding");
+	if (reply_is_known(request, reply, asset->etag))
 		return true;
 	reply->fixed = asset->plain;
 	reply->fixed_size = asset->plain_size;
-	if (http_takes_gzip(request)) {
-		http_add_header(reply, "Content-Encoding", "gzip");
+	if (request_takes_gzip(request)) {
+		reply_add_header(reply, "Content-Encoding", "gzip");
 		reply->fixed = asset->gzip;
 		reply->fixed_size = asset->gzip_size;
 	}

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct http_reply;
-struct http_request;
+struct reply;
+struct request;
 
 struct asset {
 	const char *path; /* "/", "/a/page-1f2e3d4c5b6a.js" */
@@ -24,6 +24,6 @@ struct asset {
 };
 
 /* false: there is no asset of this path. */
-bool asset_answer(const struct http_request *request, struct http_reply *reply);
+bool asset_answer(const struct request *request, struct reply *reply);
 
 #endif

@@ -15,10 +15,13 @@
 #include "base/mem.h"
 #include "base/version.h"
 #include "base/zone.h"
-#include "catalog/catalog_history.h"
+#include "catalog/catalog_watch.h"
 #include "config/config.h"
+#include "engine/alarm_desk.h"
 #include "engine/lane.h"
 #include "engine/state.h"
+#include "sched/alarm.h"
+#include "sched/alarm_forecast.h"
 #include "store/store.h"
 
 /* Ages and windows move by themselves; what the catalog holds says so when it changes. */
@@ -26,10 +29,31 @@
 #define CHANGES_US (US_PER_S)
 #define RUNNING_US (2 * US_PER_S)
 
+enum {
+	SPACE_DAYS = 30,
+	LAG_SLOTS = 288, /* a day */
+};
+#define LAG_SLOT_US (5 * 60 * US_PER_S)
+
+struct lag_point {
+	int64_t slot; /* since 1970 */
+	int64_t behind_s;
+};
+
+/* How far the newest second that comes back was behind, lately. */
+struct lag {
+	char *source;
+	struct lag_point points[LAG_SLOTS];
+};
+
 struct page_state {
 	const struct web_host *host;
 	struct state_keeper *keeper;
 	struct lanes lanes;
+	struct expectations expected; /* made when there was first need of them */
+	bool has_expected;
+	VEC(struct lag) lags;
+	int64_t lag_slot; /* the newest */
 	struct page_body body;
 	struct mono_time made_at; /* 0: never */
 	uint64_t mark;
@@ -43,8 +67,8 @@ page_state_new(const struct web_host *host)
 
 	state->host = host;
 	state->keeper = state_keeper_new();
-	state->body.json = (struct str)STR_INIT_MAX(HTTP_REPLY_MAX);
-	state->body.gzip = (struct str)STR_INIT_MAX(HTTP_REPLY_MAX);
+	state->body.json = (struct str)STR_INIT_MAX(REPLY_MAX);
+	state->body.gzip = (struct str)STR_INIT_MAX(REPLY_MAX);
 
 	return state;
 }
@@ -56,6 +80,10 @@ page_state_free(struct page_state *state)
 		return;
 	state_keeper_free(state->keeper);
 	lanes_done(&state->lanes);
+	expectations_done(&state->expected);
+	for (size_t i = 0; i < state->lags.count; i++)
+		free(state->lags.items[i].source);
+	vec_done(&state->lags);
 	str_done(&state->body.json);
 	str_done(&state->body.gzip);
 	free(state);
@@ -89,6 +117,108 @@ running_json(const struct web_host *host, const struct overview *overview)
 	return running;
 }
 
+static json_t *
+alarm_json(const struct alarm_state *alarm, struct wall_time now)
+{
+	json_t *item = json_object();
+
+	(void)json_object_set_new(item, "rule", json_string(alarm_rule_name(alarm->rule)));
+	(void)json_object_set_new(item, "subject", out_json_text(alarm->subject));
+	(void)json_object_set_new(item, "severity",
+	    json_string(alarm_severity_name(alarm->severity)));
+	(void)json_object_set_new(item, "since", out_json_time(alarm->since));
+	(void)json_object_set_new(item, "text", out_json_text(alarm->text));
+	(void)json_object_set_new(item, "cause", out_json_text(alarm->cause));
+	(void)json_object_set_new(item, "next_command", out_json_text(alarm->next_command));
+	(void)json_object_set_new(item, "acknowledged", json_boolean(alarm->is_acknowledged));
+	(void)json_object_set_new(item, "shelved_until",
+	    alarm_is_shelved(alarm, now) ? out_json_time(alarm->shelved_until) : json_null());
+
+	return item;
+}
+
+/* What the overview finds itself, where no alarm stands for the job (yet, or by the config). */
+static json_t *
+finding_json(const struct overview_job *job)
+{
+	return json_pack("{s:n, s:o, s:s, s:n, s:o, s:n, s:o, s:b, s:n}", "rule", "subject",
+	    out_json_text(job->job), "severity", "warning", "since", "text",
+	    out_json_text(job->abnormal), "cause", "next_command", out_json_text(job->next_command),
+	    "acknowledged", 0, "shelved_until");
+}
+
+static bool
+has_alarm(const struct alarm_states *alarms, const char *subject)
+{
+	for (size_t i = 0; i < alarms->items.count; i++) {
+		if (alarm_is_standing(&alarms->items.items[i]) &&
+		    str_equals(alarms->items.items[i].subject, subject))
+			return true;
+	}
+
+	return false;
+}
+
+/* The worst first; what somebody has seen to comes last. */
+static json_t *
+abnormal_json(const struct alarm_states *alarms, const struct overview *overview,
+    struct wall_time now)
+{
+	json_t *abnormal = json_array();
+
+	for (int seen_to = 0; seen_to < 2; seen_to++) {
+		for (size_t i = 0; i < alarms->items.count; i++) {
+			const struct alarm_state *alarm = &alarms->items.items[i];
+			bool is_seen_to = alarm->is_acknowledged || alarm_is_shelved(alarm, now);
+
+			if (alarm_is_standing(alarm) && is_seen_to == (seen_to == 1))
+				(void)json_array_append_new(abnormal, alarm_json(alarm, now));
+		}
+		for (size_t i = 0; i < overview->jobs.count && seen_to == 0; i++) {
+			const struct overview_job *job = &overview->jobs.items[i];
+
+			if (job->abnormal != NULL && !has_alarm(alarms, job->job))
+				(void)json_array_append_new(abnormal, finding_json(job));
+		}
+	}
+
+	return abnormal;
+}
+
+/* ---- space -------------------------------------------------------------------------------------- */
+
+/* "at used_bytes" of the last days, and when the store reaches its limit if it goes on like that. */
+static int
+add_space(json_t *root, const struct web_host *host, const struct overview *overview,
+    struct wall_time now, struct err *err)
+{
+	const struct config *config = host->wire->config;
+	unsigned percent = config != NULL ? config->store.critical_percent : 100;
+	const struct wall_time since = { .us = now.us - SPACE_DAYS * 86400 * US_PER_S };
+	SCOPED(space_rows_done) struct space_rows rows = { .rows = { .count = 0 } };
+	SCOPED(freep) struct space_sample *samples = NULL;
+	SCOPED(str_done) struct str series = STR_INIT;
+	struct wall_time full_at = { .us = 0 };
+
+	if (catalog_space_list(host->wire->engine.catalog, since, &rows, err) < 0)
+		return -1;
+	samples = xcalloc(rows.rows.count + 1, sizeof(*samples));
+	for (size_t i = 0; i < rows.rows.count; i++) {
+		const struct space_row *row = &rows.rows.items[i];
+
+		samples[i] = (struct space_sample){ .at = row->at, .used_bytes = row->used_bytes };
+		str_addf(&series, "%s%" PRId64 " %" PRIu64, i > 0 ? "," : "", row->at.us / US_PER_S,
+		    row->used_bytes);
+	}
+	if (!alarm_forecast(samples, rows.rows.count,
+		overview->space.capacity_bytes / 100 * percent, now, &full_at))
+		full_at.us = 0;
+	(void)json_object_set_new(root, "space", json_string(str_text(&series)));
+	(void)json_object_set_new(root, "full_at", out_json_time(full_at));
+
+	return 0;
+}
+
 static void
 add_settings(json_t *root, const struct web_host *host)
 {
@@ -101,6 +231,69 @@ add_settings(json_t *root, const struct web_host *host)
 	    json_integer(config != NULL ? config->store.warn_percent : 0));
 	(void)json_object_set_new(root, "critical_percent",
 	    json_integer(config != NULL ? config->store.critical_percent : 0));
+}
+
+/* ---- how far behind the log is ------------------------------------------------------------------ */
+
+static struct lag *
+lag_of(struct page_state *state, const char *source)
+{
+	struct lag *lag;
+
+	for (size_t i = 0; i < state->lags.count; i++) {
+		if (str_equals(state->lags.items[i].source, source))
+			return &state->lags.items[i];
+	}
+	lag = vec_add(&state->lags);
+	lag->source = xstrdup(source);
+
+	return lag;
+}
+
+/* Each span of five minutes keeps the worst that was seen in it, for a day, since the start. */
+static void
+note_lags(struct page_state *state, const struct overview *overview, struct wall_time now)
+{
+	int64_t slot = now.us / LAG_SLOT_US;
+
+	for (size_t i = 0; i < overview->jobs.count; i++) {
+		const struct overview_job *job = &overview->jobs.items[i];
+		struct lag_point *point;
+		int64_t behind_s = (now.us - job->window_to.us) / US_PER_S;
+
+		if (job->window_to.us == 0)
+			continue;
+		point = &lag_of(state, job->source)->points[slot % LAG_SLOTS];
+		if (point->slot != slot || behind_s > point->behind_s)
+			*point = (struct lag_point){ .slot = slot, .behind_s = behind_s };
+	}
+	state->lag_slot = slot;
+}
+
+static json_t *
+lags_json(const struct page_state *state)
+{
+	json_t *lags = json_array();
+
+	for (size_t i = 0; i < state->lags.count; i++) {
+		SCOPED(str_done) struct str series = STR_INIT;
+
+		for (int64_t slot = state->lag_slot - LAG_SLOTS + 1; slot <= state->lag_slot;
+		     slot++) {
+			const struct lag_point *point = &state->lags.items[i]
+							     .points[slot % LAG_SLOTS];
+
+			if (point->slot == slot)
+				str_addf(&series, "%s%" PRId64 " %" PRId64,
+				    series.size > 0 ? "," : "", slot * LAG_SLOT_US / US_PER_S,
+				    point->behind_s);
+		}
+		(void)json_array_append_new(lags,
+		    json_pack("{s:o, s:s}", "source", out_json_text(state->lags.items[i].source),
+			"points", str_text(&series)));
+	}
+
+	return lags;
 }
 
 /* ---- making it ---------------------------------------------------------------------------------- */
@@ -124,45 +317,83 @@ name_version(struct page_body *body)
 	(void)snprintf(body->etag, sizeof(body->etag), "\"%016" PRIx64 "\"", hash);
 }
 
-static void
-write_body(struct page_state *state, const struct state *from)
+static int
+fill(struct page_state *state, const struct state *from, struct wall_time now, json_t *root,
+    struct err *err)
+{
+	const struct web_host *host = state->host;
+	struct alarm_states alarms = { .items = { .count = 0 } };
+	json_t *running = running_json(host, &from->overview);
+
+	state->is_running = json_array_size(running) > 0;
+	(void)json_object_set_new(root, "schema", json_string("blackstart.state/1"));
+	(void)json_object_set_new(root, "running", running);
+	(void)json_object_set_new(root, "lags", lags_json(state));
+	add_settings(root, host);
+	if (add_space(root, host, &from->overview, now, err) < 0 ||
+	    alarm_desk_list(host->wire->engine.catalog, &alarms, err) < 0)
+		return -1;
+	(void)json_object_set_new(root, "abnormal", abnormal_json(&alarms, &from->overview, now));
+	alarm_states_done(&alarms);
+
+	return 0;
+}
+
+static int
+write_body(struct page_state *state, const struct state *from, struct wall_time now,
+    struct err *err)
 {
 	const struct wire *wire = state->host->wire;
+	SCOPED(json_decrefp)
 	json_t *root = state_json(from, wire->engine.store->location,
 	    wire->config != NULL ? wire->config->site : NULL);
 
-	(void)json_object_set_new(root, "schema", json_string("blackstart.state/1"));
-	(void)json_object_set_new(root, "running", running_json(state->host, &from->overview));
-	add_settings(root, state->host);
-	state->is_running = json_array_size(json_object_get(root, "running")) > 0;
+	if (fill(state, from, now, root, err) < 0)
+		return -1;
 	str_cut(&state->body.json, 0);
 	str_cut(&state->body.gzip, 0);
 	(void)json_dump_callback(root, add_piece, &state->body.json, JSON_COMPACT);
-	json_decref(root);
 	gzip_add(&state->body.gzip, state->body.json.data, state->body.json.size);
 	name_version(&state->body);
+	if (str_is_full(&state->body.json) || str_is_full(&state->body.gzip))
+		return err_set(err, ERR_LIMIT, "there are too many jobs for one page");
+
+	return 0;
+}
+
+static int
+expect(struct page_state *state, struct wall_time now, struct err *err)
+{
+	struct wire *wire = state->host->wire;
+
+	if (!state->has_expected && expectations_make(wire->config, now, &state->expected, err) < 0)
+		return -1;
+	state->has_expected = true;
+	expectations_move_on(&state->expected, wire->config, now);
+	for (size_t i = 0; i < state->expected.rows.count && state->host->next_run != NULL; i++) {
+		struct overview_expectation *row = &state->expected.rows.items[i];
+
+		(void)state->host->next_run(state->host->context, row->job, &row->next_run);
+	}
+
+	return expectations_find_streams(&state->expected, wire, &state->lanes, MOVES_US, err);
 }
 
 static int
 make(struct page_state *state, struct err *err)
 {
-	struct wire *wire = state->host->wire;
-	SCOPED(expectations_done) struct expectations expected = { .rows = { .count = 0 } };
 	SCOPED(state_done) struct state made = { .days_from = { .us = 0 } };
 	struct state_request request = { .now = clock_wall() };
 
-	if (expectations_make(wire->config, request.now, &expected, err) < 0 ||
-	    expectations_find_streams(&expected, wire, &state->lanes, MOVES_US, err) < 0)
+	if (expect(state, request.now, err) < 0)
 		return -1;
-	request.expected = expected.rows.items;
-	request.expected_count = expected.rows.count;
-	if (state_make(state->keeper, &wire->engine, &request, &made, err) < 0)
+	request.expected = state->expected.rows.items;
+	request.expected_count = state->expected.rows.count;
+	if (state_make(state->keeper, &state->host->wire->engine, &request, &made, err) < 0)
 		return -1;
-	write_body(state, &made);
-	if (str_is_full(&state->body.json) || str_is_full(&state->body.gzip))
-		return err_set(err, ERR_LIMIT, "there are too many jobs for one page");
+	note_lags(state, &made.overview, request.now);
 
-	return 0;
+	return write_body(state, &made, request.now, err);
 }
 
 int
@@ -173,7 +404,7 @@ page_state_get(struct page_state *state, const struct page_body **ret_body, stru
 	    (state->is_running && age_us >= RUNNING_US);
 	uint64_t mark;
 
-	if (catalog_change_mark(state->host->wire->engine.catalog, &mark, err) < 0)
+	if (catalog_stamp(state->host->wire->engine.catalog, &mark, err) < 0)
 		return -1;
 	if (is_old || (mark != state->mark && age_us >= CHANGES_US)) {
 		state->made_at.us = 0;
@@ -194,16 +425,16 @@ web_get_state(struct web_call *call)
 	struct err err = ERR_INIT;
 
 	if (page_state_get(call->app->state, &body, &err) < 0) {
-		http_reply_error(call->reply, 503, &err);
+		reply_error(call->reply, 503, &err);
 		return;
 	}
 	call->reply->cache = "no-cache";
 	call->reply->type = "application/json";
-	http_add_header(call->reply, "Vary", "Accept-Encoding");
-	if (http_reply_is_known(call->request, call->reply, body->etag))
+	reply_add_header(call->reply, "Vary", "Accept-Encoding");
+	if (reply_is_known(call->request, call->reply, body->etag))
 		return;
-	if (http_takes_gzip(call->request)) {
-		http_add_header(call->reply, "Content-Encoding", "gzip");
+	if (request_takes_gzip(call->request)) {
+		reply_add_header(call->reply, "Content-Encoding", "gzip");
 		str_add_bytes(&call->reply->body, body->gzip.data, body->gzip.size);
 	} else {
 		str_add_bytes(&call->reply->body, body->json.data, body->json.size);

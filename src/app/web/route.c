@@ -24,31 +24,32 @@ struct full_route {
 };
 
 static const struct full_route routes[] = {
-	{ { HTTP_GET, "/healthz", "the daemon's loop turns" }, ACCESS_ANYBODY, web_get_health },
-	{ { HTTP_GET, "/readyz", "catalog and store can be used" }, ACCESS_ANYBODY, web_get_ready },
-	{ { HTTP_GET, "/metrics", "Prometheus text" }, ACCESS_READER, web_get_metrics },
-	{ { HTTP_GET, "/api/v1", "these routes" }, ACCESS_READER, web_get_routes },
-	{ { HTTP_GET, "/api/v1/state", "all the page shows" }, ACCESS_READER, web_get_state },
-	{ { HTTP_GET, "/api/v1/runs", "runs, newest first" }, ACCESS_READER, web_get_runs },
-	{ { HTTP_GET, "/api/v1/runs/{id}", "one run" }, ACCESS_READER, web_get_run },
-	{ { HTTP_GET, "/api/v1/runs/{id}/log", "its log from a byte on" }, ACCESS_READER,
+	{ { METHOD_GET, "/healthz", "the daemon's loop turns" }, ACCESS_ANYBODY, web_get_health },
+	{ { METHOD_GET, "/readyz", "catalog and store can be used" }, ACCESS_ANYBODY,
+	    web_get_ready },
+	{ { METHOD_GET, "/metrics", "Prometheus text" }, ACCESS_READER, web_get_metrics },
+	{ { METHOD_GET, "/api/v1", "these routes" }, ACCESS_READER, web_get_routes },
+	{ { METHOD_GET, "/api/v1/state", "all the page shows" }, ACCESS_READER, web_get_state },
+	{ { METHOD_GET, "/api/v1/runs", "runs, newest first" }, ACCESS_READER, web_get_runs },
+	{ { METHOD_GET, "/api/v1/runs/{id}", "one run" }, ACCESS_READER, web_get_run },
+	{ { METHOD_GET, "/api/v1/runs/{id}/log", "its log from a byte on" }, ACCESS_READER,
 	    web_get_log },
-	{ { HTTP_GET, "/api/v1/backups", "backups, newest first" }, ACCESS_READER,
+	{ { METHOD_GET, "/api/v1/backups", "backups, newest first" }, ACCESS_READER,
 	    web_get_backups },
-	{ { HTTP_GET, "/api/v1/backups/{id}", "one backup and its manifest" }, ACCESS_READER,
+	{ { METHOD_GET, "/api/v1/backups/{id}", "one backup and its manifest" }, ACCESS_READER,
 	    web_get_backup },
-	{ { HTTP_GET, "/api/v1/audit", "who did what" }, ACCESS_READER, web_get_audit },
-	{ { HTTP_GET, "/api/v1/plan", "how to bring a source back to an instant" }, ACCESS_READER,
+	{ { METHOD_GET, "/api/v1/audit", "who did what" }, ACCESS_READER, web_get_audit },
+	{ { METHOD_GET, "/api/v1/plan", "how to bring a source back to an instant" }, ACCESS_READER,
 	    web_get_plan },
-	{ { HTTP_GET, "/api/v1/session", "who is logged in" }, ACCESS_READER, web_get_session },
-	{ { HTTP_POST, "/api/v1/login", "begin a session with the token" }, ACCESS_LOGIN,
+	{ { METHOD_GET, "/api/v1/session", "who is logged in" }, ACCESS_READER, web_get_session },
+	{ { METHOD_POST, "/api/v1/login", "begin a session with the token" }, ACCESS_LOGIN,
 	    web_post_login },
-	{ { HTTP_POST, "/api/v1/logout", "end it" }, ACCESS_WRITER, web_post_logout },
-	{ { HTTP_POST, "/api/v1/alarms/ack", "acknowledge an alarm" }, ACCESS_WRITER,
+	{ { METHOD_POST, "/api/v1/logout", "end it" }, ACCESS_WRITER, web_post_logout },
+	{ { METHOD_POST, "/api/v1/alarms/ack", "acknowledge an alarm" }, ACCESS_WRITER,
 	    web_post_acknowledge },
-	{ { HTTP_POST, "/api/v1/alarms/shelve", "put an alarm aside for a while" }, ACCESS_WRITER,
+	{ { METHOD_POST, "/api/v1/alarms/shelve", "put an alarm aside for a while" }, ACCESS_WRITER,
 	    web_post_shelve },
-	{ { HTTP_POST, "/api/v1/jobs/{id}/run", "run a job now" }, ACCESS_WRITER, web_post_run },
+	{ { METHOD_POST, "/api/v1/jobs/{id}/run", "run a job now" }, ACCESS_WRITER, web_post_run },
 };
 
 const struct route *
@@ -81,7 +82,7 @@ matches(const char *pattern, const char *path, char **ret_id)
 }
 
 static const struct full_route *
-find_route(const struct http_request *request, char **ret_id, bool *ret_is_other_method)
+find_route(const struct request *request, char **ret_id, bool *ret_is_other_method)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
 		if (!matches(routes[i].route.pattern, request->path, ret_id))
@@ -102,9 +103,9 @@ find_route(const struct http_request *request, char **ret_id, bool *ret_is_other
  * along.  Addresses and localhost cannot be somebody else's name.
  */
 static bool
-is_our_host(const struct web_app *app, const struct http_request *request)
+is_our_host(const struct web_app *app, const struct request *request)
 {
-	const char *host = http_header(request, "Host");
+	const char *host = request_header(request, "Host");
 
 	if (!app->is_loopback && app->names[0] == NULL)
 		return true;
@@ -120,10 +121,10 @@ is_our_host(const struct web_app *app, const struct http_request *request)
 
 /* A browser says where a request that writes comes from; what is no browser says nothing. */
 static bool
-is_same_origin(const struct http_request *request)
+is_same_origin(const struct request *request)
 {
-	const char *origin = http_header(request, "Origin");
-	const char *host = http_header(request, "Host");
+	const char *origin = request_header(request, "Origin");
+	const char *host = request_header(request, "Host");
 	const char *slashes = origin != NULL ? strstr(origin, "://") : NULL;
 
 	return origin == NULL ||
@@ -131,9 +132,9 @@ is_same_origin(const struct http_request *request)
 }
 
 static bool
-is_json(const struct http_request *request)
+is_json(const struct request *request)
 {
-	const char *type = http_header(request, "Content-Type");
+	const char *type = request_header(request, "Content-Type");
 
 	return type != NULL && strncmp(type, "application/json", strlen("application/json")) == 0;
 }
@@ -142,22 +143,22 @@ is_json(const struct http_request *request)
 static bool
 may_write(struct web_call *call, enum access access)
 {
-	const char *csrf = http_header(call->request, "X-CSRF-Token");
+	const char *csrf = request_header(call->request, "X-CSRF-Token");
 
 	if (!is_same_origin(call->request) || !is_json(call->request)) {
-		http_reply_refuse(call->reply, 403, NULL,
+		reply_refuse(call->reply, 403, NULL,
 		    "a write must come from the page itself, as application/json");
 		return false;
 	}
 	if (access == ACCESS_LOGIN)
 		return true;
 	if (call->session == NULL) {
-		http_reply_refuse(call->reply, 401, "Log in with the token of web.token_file.",
+		reply_refuse(call->reply, 401, "Log in with the token of web.token_file.",
 		    "this needs a login");
 		return false;
 	}
 	if (csrf == NULL || !session_text_equals(call->session->csrf, csrf)) {
-		http_reply_refuse(call->reply, 403, "Load the page again.",
+		reply_refuse(call->reply, 403, "Load the page again.",
 		    "the request does not carry the session's CSRF token");
 		return false;
 	}
@@ -169,10 +170,10 @@ static bool
 may_call(struct web_call *call, enum access access)
 {
 	if (access != ACCESS_ANYBODY && !is_our_host(call->app, call->request)) {
-		http_reply_refuse(call->reply, 421,
+		reply_refuse(call->reply, 421,
 		    "Use the address, or add the name to web.names in the configuration.",
 		    "the page is not known under the name '%.100s'",
-		    http_header(call->request, "Host"));
+		    request_header(call->request, "Host"));
 		return false;
 	}
 	if (access == ACCESS_LOGIN || access == ACCESS_WRITER)
@@ -184,7 +185,7 @@ may_call(struct web_call *call, enum access access)
 /* ---- headers of every reply --------------------------------------------------------------------- */
 
 static void
-add_common_headers(struct http_reply *reply)
+add_common_headers(struct reply *reply)
 {
 	static const struct {
 		const char *name;
@@ -202,8 +203,8 @@ add_common_headers(struct http_reply *reply)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(common); i++)
-		http_add_header(reply, common[i].name, "%s", common[i].value);
-	http_add_header(reply, "Cache-Control", "%s",
+		reply_add_header(reply, common[i].name, "%s", common[i].value);
+	reply_add_header(reply, "Cache-Control", "%s",
 	    reply->cache != NULL ? reply->cache : "no-store");
 }
 
@@ -212,19 +213,19 @@ add_common_headers(struct http_reply *reply)
 static void
 answer_asset(struct web_call *call)
 {
-	if (call->request->method != HTTP_GET) {
-		http_add_header(call->reply, "Allow", "GET");
-		http_reply_refuse(call->reply, 405, NULL, "'%.100s' can only be read",
+	if (call->request->method != METHOD_GET) {
+		reply_add_header(call->reply, "Allow", "GET");
+		reply_refuse(call->reply, 405, NULL, "'%.100s' can only be read",
 		    call->request->path);
 		return;
 	}
 	if (may_call(call, ACCESS_READER) && !asset_answer(call->request, call->reply))
-		http_reply_refuse(call->reply, 404, "'/api/v1' lists what there is.",
+		reply_refuse(call->reply, 404, "'/api/v1' lists what there is.",
 		    "there is nothing at '%.100s'", call->request->path);
 }
 
 void
-route_answer(struct web_app *app, const struct http_request *request, struct http_reply *reply)
+route_answer(struct web_app *app, const struct request *request, struct reply *reply)
 {
 	SCOPED(freep) char *id = NULL;
 	bool is_other_method = false;
@@ -234,16 +235,16 @@ route_answer(struct web_app *app, const struct http_request *request, struct htt
 		.request = request,
 		.reply = reply,
 		.id = id,
-		.session = sessions_find(&app->sessions, http_cookie(request, web_cookie_name(app)),
-		    clock_mono()),
+		.session = sessions_find(&app->sessions,
+		    request_cookie(request, web_cookie_name(app)), clock_mono()),
 	};
 
 	if (found != NULL && may_call(&call, found->access)) {
 		found->handle(&call);
 	} else if (found == NULL && is_other_method) {
-		http_add_header(reply, "Allow", "%s", request->method == HTTP_GET ? "POST" : "GET");
-		http_reply_refuse(reply, 405, NULL, "'%.100s' does not take this method",
-		    request->path);
+		reply_add_header(reply, "Allow", "%s",
+		    request->method == METHOD_GET ? "POST" : "GET");
+		reply_refuse(reply, 405, NULL, "'%.100s' does not take this method", request->path);
 	} else if (found == NULL) {
 		answer_asset(&call);
 	}

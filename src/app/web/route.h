@@ -5,12 +5,13 @@
 #ifndef APP_WEB_ROUTE_H
 #define APP_WEB_ROUTE_H
 
-#include "app/web/http.h"
+#include "app/web/reply.h"
+#include "app/web/request.h"
 
 struct web_app;
 
 struct route {
-	enum http_method method;
+	enum request_method method;
 	const char *pattern; /* "/api/v1/runs/{id}/log" */
 	const char *doc;
 };
@@ -19,7 +20,6 @@ struct route {
 const struct route *route_at(size_t index);
 
 /* Never fails: what goes wrong is in the reply. */
-void route_answer(struct web_app *app, const struct http_request *request,
-    struct http_reply *reply);
+void route_answer(struct web_app *app, const struct request *request, struct reply *reply);
 
 #endif

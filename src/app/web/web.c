@@ -44,7 +44,7 @@ struct web {
 
 /* One request on its way in. */
 struct exchange {
-	struct http_request request;
+	struct request request;
 	struct MHD_Connection *connection;
 	struct str body;
 };
@@ -52,25 +52,25 @@ struct exchange {
 /* ---- one request -------------------------------------------------------------------------------- */
 
 static const char *
-find_field(const struct http_request *request, enum http_field field, const char *name)
+find_field(const struct request *request, enum request_field field, const char *name)
 {
 	static const enum MHD_ValueKind kinds[] = {
-		[HTTP_QUERY] = MHD_GET_ARGUMENT_KIND,
-		[HTTP_HEADER] = MHD_HEADER_KIND,
-		[HTTP_COOKIE] = MHD_COOKIE_KIND,
+		[FIELD_QUERY] = MHD_GET_ARGUMENT_KIND,
+		[FIELD_HEADER] = MHD_HEADER_KIND,
+		[FIELD_COOKIE] = MHD_COOKIE_KIND,
 	};
 	const struct exchange *exchange = (const struct exchange *)request;
 
 	return MHD_lookup_connection_value(exchange->connection, kinds[field], name);
 }
 
-static enum http_method
+static enum request_method
 method_of(const char *method)
 {
 	if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
-		return HTTP_GET;
+		return METHOD_GET;
 
-	return strcmp(method, MHD_HTTP_METHOD_POST) == 0 ? HTTP_POST : HTTP_OTHER;
+	return strcmp(method, MHD_HTTP_METHOD_POST) == 0 ? METHOD_POST : METHOD_OTHER;
 }
 
 static void
@@ -91,7 +91,7 @@ name_client(struct MHD_Connection *connection, char *text)
 
 /* The library owns what it is given from here on. */
 static enum MHD_Result
-send_reply(struct MHD_Connection *connection, struct http_reply *reply)
+send_reply(struct MHD_Connection *connection, struct reply *reply)
 {
 	size_t size = reply->fixed != NULL ? reply->fixed_size : reply->body.size;
 	struct MHD_Response *response;
@@ -119,13 +119,13 @@ send_reply(struct MHD_Connection *connection, struct http_reply *reply)
 static enum MHD_Result
 refuse_large(struct MHD_Connection *connection)
 {
-	struct http_reply reply = HTTP_REPLY_INIT;
+	struct reply reply = REPLY_INIT;
 	enum MHD_Result result;
 
-	http_reply_refuse(&reply, 413, NULL, "a request may have %d bytes", HTTP_BODY_MAX);
-	http_add_header(&reply, "Connection", "close");
+	reply_refuse(&reply, 413, NULL, "a request may have %d bytes", REQUEST_BODY_MAX);
+	reply_add_header(&reply, "Connection", "close");
 	result = send_reply(connection, &reply);
-	http_reply_done(&reply);
+	reply_done(&reply);
 
 	return result;
 }
@@ -136,11 +136,11 @@ is_announced_large(struct MHD_Connection *connection)
 	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 	    MHD_HTTP_HEADER_CONTENT_LENGTH);
 
-	return length != NULL && strtoull(length, NULL, 10) > HTTP_BODY_MAX;
+	return length != NULL && strtoull(length, NULL, 10) > REQUEST_BODY_MAX;
 }
 
 static enum MHD_Result
-begin_request(struct web *web, struct MHD_Connection *connection, void **ret_exchange)
+begin_request(struct MHD_Connection *connection, void **ret_exchange)
 {
 	struct exchange *exchange;
 
@@ -148,9 +148,8 @@ begin_request(struct web *web, struct MHD_Connection *connection, void **ret_exc
 		return refuse_large(connection);
 	exchange = xcalloc(1, sizeof(*exchange));
 	exchange->connection = connection;
-	exchange->body = (struct str)STR_INIT_MAX(HTTP_BODY_MAX);
+	exchange->body = (struct str)STR_INIT_MAX(REQUEST_BODY_MAX);
 	exchange->request.find = find_field;
-	exchange->request.is_tls = web->app.is_tls;
 	name_client(connection, exchange->request.client);
 	*ret_exchange = exchange;
 
@@ -164,12 +163,12 @@ on_request(void *context, struct MHD_Connection *connection, const char *path, c
 {
 	struct web *web = context;
 	struct exchange *exchange = *state;
-	struct http_reply reply = HTTP_REPLY_INIT;
+	struct reply reply = REPLY_INIT;
 	enum MHD_Result result;
 
 	(void)version;
 	if (exchange == NULL)
-		return begin_request(web, connection, state);
+		return begin_request(connection, state);
 	if (*size > 0) {
 		str_add_bytes(&exchange->body, data, *size);
 		*size = 0;
@@ -183,7 +182,7 @@ on_request(void *context, struct MHD_Connection *connection, const char *path, c
 	exchange->request.body_size = exchange->body.size;
 	route_answer(&web->app, &exchange->request, &reply);
 	result = send_reply(connection, &reply);
-	http_reply_done(&reply);
+	reply_done(&reply);
 
 	return result;
 }

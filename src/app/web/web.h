@@ -34,14 +34,6 @@ struct web_progress {
 	double ratio;      /* 0 to 1; negative: not known */
 };
 
-struct web_alarm_order {
-	const char *rule;
-	const char *subject;
-	const char *who;
-	const char *why;
-	struct wall_time until; /* of shelve */
-};
-
 /* The daemon behind the page.  A NULL member: it cannot do that. */
 struct web_host {
 	struct wire *wire; /* a loan, with its store open */
@@ -49,8 +41,8 @@ struct web_host {
 
 	/* Take the job on, to run as soon as it can.  ERR_BUSY: it runs; ERR_NOT_FOUND. */
 	int (*run_now)(void *context, const char *job, struct err *err);
-	int (*acknowledge)(void *context, const struct web_alarm_order *order, struct err *err);
-	int (*shelve)(void *context, const struct web_alarm_order *order, struct err *err);
+	/* When it is due next; false: not known here, and the calendar is asked. */
+	bool (*next_run)(void *context, const char *job, struct wall_time *ret_next);
 	bool (*progress)(void *context, const char *job, struct web_progress *ret_progress);
 	/* Is everything up that it promises; `why` else. */
 	bool (*is_ready)(void *context, struct str *why);

@@ -292,6 +292,8 @@ test_what_later_versions_will_do_is_a_warning(void **state)
 	assert_string_equal(rdb->kind, "rdb");
 	assert_int_equal(rdb->schedule, CONFIG_CRON);
 	assert_string_equal(config->web.listen, "127.0.0.1:8480");
+	assert_null(config->web.token_file);
+	assert_false(config->web.is_insecure);
 	config_free(config);
 	config_problems_done(&problems);
 }

@@ -1,46 +1,18 @@
-#include "app/web/http.h"
+#include "app/web/reply.h"
 
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "app/cli/out.h"
+#include "app/web/request.h"
 #include "base/err.h"
 #include "base/mem.h"
 
-const char *
-http_query(const struct http_request *request, const char *name)
-{
-	return request->find(request, HTTP_QUERY, name);
-}
-
-const char *
-http_header(const struct http_request *request, const char *name)
-{
-	return request->find(request, HTTP_HEADER, name);
-}
-
-const char *
-http_cookie(const struct http_request *request, const char *name)
-{
-	return request->find(request, HTTP_COOKIE, name);
-}
-
-/* A quality of 0 says no; nobody who asks for a page sends it, so any mention is a yes. */
-bool
-http_takes_gzip(const struct http_request *request)
-{
-	const char *accepted = http_header(request, "Accept-Encoding");
-
-	return accepted != NULL && strcasestr(accepted, "gzip") != NULL &&
-	    strcasestr(accepted, "gzip;q=0") == NULL;
-}
-
 void
-http_add_header(struct http_reply *reply, const char *name, const char *format, ...)
+reply_add_header(struct reply *reply, const char *name, const char *format, ...)
 {
 	char *value = NULL;
 	va_list args;
@@ -49,7 +21,7 @@ http_add_header(struct http_reply *reply, const char *name, const char *format, 
 	if (vasprintf(&value, format, args) < 0)
 		abort();
 	va_end(args);
-	vec_push(&reply->headers, ((struct http_header){ .name = name, .value = value }));
+	vec_push(&reply->headers, ((struct reply_header){ .name = name, .value = value }));
 }
 
 static int
@@ -61,7 +33,7 @@ add_piece(const char *data, size_t size, void *to)
 }
 
 void
-http_reply_json(struct http_reply *reply, const char *schema, struct json_t *root)
+reply_json(struct reply *reply, const char *schema, struct json_t *root)
 {
 	json_t *whole = json_object();
 
@@ -73,8 +45,7 @@ http_reply_json(struct http_reply *reply, const char *schema, struct json_t *roo
 	(void)json_dump_callback(whole, add_piece, &reply->body, JSON_COMPACT);
 	json_decref(whole);
 	if (str_is_full(&reply->body))
-		http_reply_refuse(reply, 500, "Ask for less, with 'limit'.",
-		    "the answer is too large");
+		reply_refuse(reply, 500, "Ask for less, with 'limit'.", "the answer is too large");
 }
 
 static unsigned
@@ -99,7 +70,7 @@ status_of(enum err_kind kind)
 }
 
 void
-http_reply_error(struct http_reply *reply, unsigned status, const struct err *err)
+reply_error(struct reply *reply, unsigned status, const struct err *err)
 {
 	json_t *error = json_object();
 	json_t *root = json_object();
@@ -111,12 +82,11 @@ http_reply_error(struct http_reply *reply, unsigned status, const struct err *er
 	(void)json_object_set_new(root, "error", error);
 	reply->status = status != 0 ? status : status_of(err->kind);
 	reply->cache = NULL;
-	http_reply_json(reply, "blackstart.error/1", root);
+	reply_json(reply, "blackstart.error/1", root);
 }
 
 void
-http_reply_refuse(struct http_reply *reply, unsigned status, const char *hint, const char *format,
-    ...)
+reply_refuse(struct reply *reply, unsigned status, const char *hint, const char *format, ...)
 {
 	struct err err = ERR_INIT;
 	char message[400];
@@ -128,15 +98,15 @@ http_reply_refuse(struct http_reply *reply, unsigned status, const char *hint, c
 	(void)err_set(&err, status == 404 ? ERR_NOT_FOUND : ERR_REFUSED, "%s", message);
 	if (hint != NULL)
 		(void)err_hint(&err, "%s", hint);
-	http_reply_error(reply, status, &err);
+	reply_error(reply, status, &err);
 }
 
 bool
-http_reply_is_known(const struct http_request *request, struct http_reply *reply, const char *etag)
+reply_is_known(const struct request *request, struct reply *reply, const char *etag)
 {
-	const char *known = http_header(request, "If-None-Match");
+	const char *known = request_header(request, "If-None-Match");
 
-	http_add_header(reply, "ETag", "%s", etag);
+	reply_add_header(reply, "ETag", "%s", etag);
 	if (known == NULL || strstr(known, etag) == NULL)
 		return false;
 	reply->status = 304;
@@ -145,7 +115,7 @@ http_reply_is_known(const struct http_request *request, struct http_reply *reply
 }
 
 void
-http_reply_done(struct http_reply *reply)
+reply_done(struct reply *reply)
 {
 	for (size_t i = 0; i < reply->headers.count; i++)
 		free(reply->headers.items[i].value);
