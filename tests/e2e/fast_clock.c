@@ -71,9 +71,8 @@ clock_gettime(clockid_t id, struct timespec *ret_time)
 int
 timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *before)
 {
-	int (*real)(int, int, const struct itimerspec *, struct itimerspec *) =
-	    (int (*)(int, int, const struct itimerspec *, struct itimerspec *))dlsym(RTLD_NEXT,
-		"timerfd_settime");
+	int (*real)(int, int, const struct itimerspec *, struct itimerspec *) = (int (*)(int, int,
+	    const struct itimerspec *, struct itimerspec *))dlsym(RTLD_NEXT, "timerfd_settime");
 	struct itimerspec mapped = *when;
 	struct fast fast;
 
