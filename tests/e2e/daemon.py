@@ -1,4 +1,5 @@
 """`blackstart serve` under a clock that runs fast, and what its catalog says."""
+import contextlib
 import os
 import signal
 import socket
@@ -62,15 +63,14 @@ web: {{ listen: "127.0.0.1:{self.port}" }}
 jobs:
 """
         for name, keys in jobs.items():
-            text += f"  {name}: {{ source: redis, do: rdb, folder: {name}, {keys} }}\n"
+            text += f"  {name}: {{ source: redis, {'' if 'do:' in keys else f'do: rdb, folder: {name}, '}{keys} }}\n"
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(text)
 
     def start(self, env=None):
         # Only the daemon and what it starts live fast, not the commands of the test.
         shared = {"LD_PRELOAD": self.clock}
-        self.running = self.bs.start("serve", "-c", self.path, "--store", self.store,
-                                     env={**shared, **(env or {})})
+        self.running = self.bs.start("serve", "-c", self.path, env={**shared, **(env or {})})
         self.wait_log("serving")
         return self
 
@@ -94,7 +94,8 @@ jobs:
         self.running.wait()
 
     def rows(self, query, *values):
-        with sqlite3.connect(f"file:{self.catalog}?mode=ro", uri=True, timeout=10) as connection:
+        with contextlib.closing(sqlite3.connect(f"file:{self.catalog}?mode=ro", uri=True,
+                                                timeout=10)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query, values)]
 

@@ -61,8 +61,9 @@ def password(work):
 def serve(bs, work, fast_clock, redis, password):
     made = []
 
-    def make(jobs, server=redis, wall=MONDAY, more="", **kwargs):
+    def make(jobs, server=redis, wall=MONDAY, more="", page=None, **kwargs):
         daemon = Daemon(bs, work, fast_clock, server, password, wall)
+        daemon.port = page or daemon.port
         made.append(daemon)
         daemon.write(jobs, more, **kwargs)
         bs.ok("backup", server.url, "--store", daemon.store, "--password-file", password,
@@ -70,7 +71,7 @@ def serve(bs, work, fast_clock, redis, password):
         return daemon.start()
     yield make
     for daemon in made:
-        if daemon.running.is_running():
+        if daemon.running and daemon.running.is_running():
             daemon.kill()
         daemon.end_workers()
 
@@ -140,9 +141,8 @@ def test_a_killed_daemon_leaves_its_worker_to_the_next(serve, big_redis):
     assert daemon.workers() == before != []
     daemon.start()
     wait_for(lambda: daemon.runs("slow", "ok"), 120, lambda: daemon.runs("slow"))
-    run, = [row for row in daemon.runs("slow") if row["due"] == MONDAY * 1000000 or True][:1]
+    run, = [row for row in daemon.runs("slow") if row["due"] == daemon.runs("slow")[0]["due"]]
     assert run["state"] == "ok" and run["attempt"] == 1
-    assert not [row for row in daemon.runs("slow") if row["due"] == run["due"]][1:]
     daemon.stop()
 
 
@@ -195,12 +195,7 @@ def test_a_server_that_is_away_is_tried_again(serve, redis):
 
 
 def test_a_keeper_is_started_again(serve):
-    daemon = serve({"stream": "do: stream, continuous: true"}) if False else serve({"often": OFTEN})
-    with open(daemon.path, encoding="utf-8") as file:
-        text = file.read()
-    with open(daemon.path, "w", encoding="utf-8") as file:
-        file.write(text + "  stream: { source: redis, do: stream, continuous: true, keep: 7d }\n")
-    daemon.running.signal(signal.SIGHUP)
+    daemon = serve({"often": OFTEN, "stream": "do: stream, continuous: true, keep: 7d"})
     daemon.wait_runs("stream", 1, "running")
     victim, = [pid for pid in daemon.workers()
                if b"stream" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")]
@@ -227,8 +222,6 @@ def test_a_month_off_is_one_row(serve):
     missed, = daemon.wait_runs("often", 1, "missed")
     assert 43000 < missed["due_count"] < 43300
     daemon.wait_runs("often", 2, "ok")
-    wait_for(lambda: daemon.rows("SELECT * FROM alarm WHERE rule = 'missed_run' OR "
-                                 "rule = 'too_old'") is not None)
     daemon.stop()
     daemon.assert_each_due_time_has_one_record("often", 60)
 
@@ -251,16 +244,17 @@ def test_maintenance_holds_and_lets_go(serve, bs):
     daemon.assert_each_due_time_has_one_record("often", 60)
 
 
-def test_a_port_that_is_taken(serve, redis):
+def test_a_port_that_is_taken(serve):
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
-        port = other.getsockname()[1]
-        daemon = serve({"often": OFTEN},
-                       more="").stop() and None
-        del daemon, port
-    assert True
+        daemon = serve({"often": OFTEN}, page=other.getsockname()[1])
+        daemon.wait_log("no page: ")
+        daemon.wait_runs("often", 2, "ok")
+    daemon.wait_log("the page is at")
+    assert "200 OK" in daemon.ask("/healthz")
+    daemon.stop()
 
 
 def test_a_damaged_catalog_is_set_aside(serve, bs):
@@ -294,7 +288,9 @@ def test_the_service_manager_is_told(serve, work):
         daemon.running.signal(signal.SIGHUP)
         while "RELOADING=1\nMONOTONIC_USEC=" not in said:
             said += manager.recv(4096).decode()
-        assert "READY=1" in manager.recv(4096).decode() or True
+        said = ""
+        while "READY=1" not in said:
+            said += manager.recv(4096).decode()
         daemon.running.signal(signal.SIGTERM)
         while "STOPPING=1" not in said:
             said += manager.recv(4096).decode()
@@ -330,5 +326,14 @@ def test_killed_again_and_again(serve, bs):
                          "FROM outbox GROUP BY rule, subject, raised_at, event, channel")
     assert all(row["times"] == 1 for row in raised)
     assert len(bs.json("list", "-c", daemon.path)["backups"]) > 3
+    bs.ok("run", "often", "-c", daemon.path)
     bs.ok("verify", "--all", "--level", "1", "-c", daemon.path)
-    Store(daemon.store).assert_sound()
+    # A run killed between its file's name and its manifest leaves the file, which is no backup.
+    store = Store(daemon.store)
+    assert store.temporary() == []
+    listed = {row["id"] for row in bs.json("list", "-c", daemon.path)["backups"]}
+    assert listed >= {backup.id for backup in store.backups()}
+    # What the catalog calls good is there.
+    for job in ("often", "half", "copy"):
+        for row in daemon.runs(job):
+            assert row["state"] not in ("ok", "warning") or row["backup_id"] in listed
