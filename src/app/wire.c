@@ -454,6 +454,10 @@ wire_open_watch(struct wire *wire, const struct args *args, char **ret_store_fai
 		*ret_store_failure = NULL;
 		return 0;
 	}
+	if (unusable.kind == ERR_BUSY) { /* that is the catalog: nothing is wrong with the store */
+		*err = unusable;
+		return -1;
+	}
 	close_store(wire);
 	if (wire_open_catalog(wire, err) < 0)
 		return -1;

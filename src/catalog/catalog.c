@@ -198,6 +198,37 @@ static const char *const migrations[] = {
 	"  subject TEXT,"
 	"  detail TEXT"
 	");",
+
+	/*
+	 * The schedule.  A run knows for which due time it was begun (0: none) and at which attempt;
+	 * attempt 0 is a note about due times that became no run, from due to due_last.  The index
+	 * is the last word on "none twice".
+	 */
+	"ALTER TABLE run ADD COLUMN due INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN due_last INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN due_count INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;"
+	"CREATE UNIQUE INDEX run_by_due ON run (job, due, attempt) WHERE due <> 0;"
+	"CREATE TABLE schedule ("
+	"  job TEXT PRIMARY KEY NOT NULL,"
+	"  times TEXT NOT NULL,"
+	"  begun INTEGER NOT NULL,"
+	"  considered INTEGER NOT NULL,"
+	"  due INTEGER NOT NULL,"
+	"  is_begun INTEGER NOT NULL,"
+	"  attempt INTEGER NOT NULL,"
+	"  not_before INTEGER NOT NULL,"
+	"  settled_due INTEGER NOT NULL,"
+	"  is_settled_good INTEGER NOT NULL,"
+	"  recorded INTEGER NOT NULL"
+	") WITHOUT ROWID;"
+	"CREATE TABLE maintenance ("
+	"  seq INTEGER PRIMARY KEY,"
+	"  begins INTEGER NOT NULL,"
+	"  until INTEGER NOT NULL,"
+	"  who TEXT NOT NULL,"
+	"  why TEXT"
+	");",
 };
 
 /* Make the file ourselves: SQLite would give it a mode by the umask, and its log copies that. */

@@ -55,7 +55,11 @@ struct run_row {
 	char *message; /* the error or the first warning, NULL: none */
 	char *hint;
 	char *log_path;
-	char *lock_path; /* held by the process while it lives */
+	char *lock_path;           /* held by the process while it lives */
+	struct wall_time due;      /* the due time it was begun for, or the first; 0: none */
+	struct wall_time due_last; /* of a note about several: the last */
+	uint64_t due_count;        /* of a note: how many */
+	unsigned attempt;          /* from 1; 0: by hand, or a note */
 };
 
 /* One backup in the store.  Texts are owned by the row; id and manifest_name are never NULL. */
@@ -118,7 +122,7 @@ int catalog_begin(struct catalog *catalog, struct err *err) MUST_CHECK;
 int catalog_commit(struct catalog *catalog, struct err *err) MUST_CHECK;
 void catalog_rollback(struct catalog *catalog);
 
-/* ERR_EXISTS: there is a run with this id. */
+/* ERR_EXISTS: there is a run with this id, or of this due time at this attempt. */
 int catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct err *err)
     MUST_CHECK;
 

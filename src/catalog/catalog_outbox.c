@@ -11,6 +11,9 @@
 	" next_command, criticals_count, warnings_count, attempts, due_at, expires_at, done_at,"   \
 	" is_given_up, failure"
 
+/* Nothing waits for longer than an hour: what seems to was written before the clock was set back. */
+#define IS_DUE "(due_at <= ?1 OR due_at > ?1 + 7200 * 1000000)"
+
 void
 outbox_row_done(struct outbox_row *row)
 {
@@ -149,7 +152,7 @@ catalog_outbox_due(struct catalog *catalog, struct wall_time now, struct outbox_
 {
 	return read_messages(catalog,
 	    "SELECT " OUTBOX_COLUMNS " FROM outbox INDEXED BY outbox_waiting"
-	    " WHERE done_at = 0 AND due_at <= ? ORDER BY attempts > 4, id",
+	    " WHERE done_at = 0 AND " IS_DUE " ORDER BY attempts > 4, id",
 	    now.us, ret_rows, err);
 }
 
@@ -168,7 +171,8 @@ catalog_outbox_has_due(struct catalog *catalog, struct wall_time now, bool *ret_
 {
 	SCOPED(sql_finalizep)
 	sqlite3_stmt *statement = sql_prepare(catalog,
-	    "SELECT 1 FROM outbox INDEXED BY outbox_waiting WHERE done_at = 0 AND due_at <= ? LIMIT 1",
+	    "SELECT 1 FROM outbox INDEXED BY outbox_waiting WHERE done_at = 0 AND " IS_DUE
+	    " LIMIT 1",
 	    err);
 	struct sql_binder to = { .statement = statement };
 	int got;

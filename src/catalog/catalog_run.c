@@ -12,7 +12,8 @@
 	table ".id, " table ".job, " table ".source, " table ".verb, " table ".state, " table      \
 	      ".started, " table ".finished, " table ".backup_id, " table ".source_bytes, " table  \
 	      ".stored_bytes, " table ".message, " table ".hint, " table ".log_path, " table       \
-	      ".lock_path"
+	      ".lock_path, " table ".due, " table ".due_last, " table ".due_count, " table         \
+	      ".attempt"
 
 static const char *const state_names[] = {
 	[RUN_RUNNING] = "running",
@@ -100,6 +101,10 @@ read_run(struct sql_reader *reader, struct run_row *run)
 	run->hint = sql_read_text(reader);
 	run->log_path = sql_read_text(reader);
 	run->lock_path = sql_read_text(reader);
+	run->due = sql_read_time(reader);
+	run->due_last = sql_read_time(reader);
+	run->due_count = sql_read_bytes(reader);
+	run->attempt = (unsigned)sql_read_int(reader);
 }
 
 int
@@ -108,8 +113,9 @@ catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct er
 	SCOPED(sql_finalizep)
 	sqlite3_stmt *statement = sql_prepare(catalog,
 	    "INSERT INTO run (id, job, source, verb, state, started, finished, backup_id,"
-	    " source_bytes, stored_bytes, message, hint, log_path, lock_path)"
-	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	    " source_bytes, stored_bytes, message, hint, log_path, lock_path, due,"
+	    " due_last, due_count, attempt)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	    err);
 	struct sql_binder to = { .statement = statement };
 
@@ -129,6 +135,10 @@ catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct er
 	sql_bind_text(&to, run->hint);
 	sql_bind_text(&to, run->log_path);
 	sql_bind_text(&to, run->lock_path);
+	sql_bind_time(&to, run->due);
+	sql_bind_time(&to, run->due_last);
+	sql_bind_bytes(&to, run->due_count);
+	sql_bind_int(&to, run->attempt);
 
 	return sql_run(catalog, statement, "record a run", err);
 }

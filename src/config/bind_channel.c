@@ -112,7 +112,8 @@ is_address(const char *text)
 	const char *at = strchr(text, '@');
 
 	for (const char *c = text; *c != '\0'; c++) {
-		if ((unsigned char)*c <= ' ' || *c == 0x7f || strchr("<>,;:\"()\\", *c) != NULL)
+		if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 0x7f ||
+		    strchr("<>,;:\"()\\", *c) != NULL)
 			return false;
 	}
 

@@ -57,6 +57,7 @@ look(struct watch *watch, struct wall_time now, struct err *err)
 		.jobs = watch->settings->jobs,
 		.jobs_count = watch->settings->jobs_count,
 		.wants_drills = watch->settings->drill_max_age_us > 0,
+		.wants_manifests = true,
 		.memory = &watch->memory,
 	};
 	struct watch_seen seen;
@@ -102,6 +103,8 @@ add_runs(struct job_facts *facts, const struct seen_job *seen)
 	const struct run_row *failure = &seen->outcome.last_failure;
 
 	facts->missed_at = seen->outcome.missed_at;
+	if (seen->running.id != NULL)
+		facts->running_since = seen->running.started;
 	if (failure->id == NULL)
 		return;
 	facts->failures_in_a_row = seen->outcome.failures_in_a_row;
@@ -119,8 +122,6 @@ add_job(struct facts *facts, const struct seen_job *seen, const struct watch_new
 	int level = seen->of->verify_level;
 
 	job->job = seen->of->job;
-	job->source = seen->of->source;
-	job->kind = seen->of->kind;
 	job->known_since = seen->known_since;
 	job->max_age_us = seen->of->stream == NULL ? seen->of->max_age_us : 0;
 	job->verify_level = level;
@@ -136,6 +137,7 @@ add_job(struct facts *facts, const struct seen_job *seen, const struct watch_new
 		if (level >= 0 && level < BACKUP_LEVELS_COUNT)
 			job->verified_at = seen->proofs.at[level];
 	}
+	job->is_stall_unknown = news == NULL;
 	for (size_t i = 0; news != NULL && i < news->stalls_count; i++) {
 		if (!str_equals(news->stalls[i].job, job->job))
 			continue;

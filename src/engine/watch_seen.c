@@ -6,9 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "engine/archive.h"
 #include "engine/engine.h"
-#include "engine/recovery.h"
 #include "engine/run.h"
 #include "engine/view.h"
 #include "repo/emptied.h"
@@ -21,6 +19,7 @@ enum {
 	EARLIER_MAX = 10,                    /* backups that the newest is compared with */
 	MANIFEST_READ_MAX = 8 * 1024 * 1024, /* a larger one is not read only to compare */
 };
+#define LANE_MAX_AGE_US (5 * US_PER_S)
 #define STREAM_RECOVERED_US (5 * 60 * US_PER_S)
 #define FORECAST_FROM_US (INT64_C(14) * 24 * 3600 * US_PER_S)
 
@@ -53,6 +52,7 @@ watch_memory_done(struct watch_memory *memory)
 		free(memory->items.items[i].emptied);
 	}
 	vec_done(&memory->items);
+	lanes_done(&memory->lanes);
 }
 
 struct seeing {
@@ -134,7 +134,7 @@ remember_emptied(struct seeing *seeing, const char *job, const struct backup_row
 	struct watch_memory *memory = seeing->look->memory;
 	size_t at = 0;
 
-	if (memory == NULL || !seeing->has_store)
+	if (!seeing->look->wants_manifests || !seeing->has_store)
 		return NULL;
 	while (at < memory->items.count && !str_equals(memory->items.items[at].job, job))
 		at++;
@@ -195,23 +195,21 @@ note_window(struct seen_job *job, const struct window_report *report)
 static void
 see_stream(struct seeing *seeing, struct seen_job *job)
 {
-	SCOPED(window_report_done) struct window_report report = { .pieces_count = 0 };
-	struct source *source = job->of->stream;
-	struct err err = ERR_INIT;
+	const struct lane *lane;
 
 	job->is_receiving = run_is_held(seeing->engine, job->of->job);
 	if (!seeing->has_store) {
 		job->is_window_unknown = true;
 		return;
 	}
-	if (!engine_archive_exists(seeing->engine, source->ops, source->label))
-		return;
-	if (recovery_window(seeing->engine, source, &report, &err) < 0) {
-		log_debug("watch: window of '%s': %s", source->label, err.msg);
+	lane = lanes_get(&seeing->look->memory->lanes, seeing->engine, job->of->stream,
+	    LANE_MAX_AGE_US);
+	if (lane->failure != NULL) {
+		log_debug("watch: window of '%s': %s", job->of->source, lane->failure);
 		job->is_window_unknown = true;
 		return;
 	}
-	note_window(job, &report);
+	note_window(job, &lane->report);
 }
 
 /* The last run of a job that keeps a stream: it makes no backup, so no summary has it. */

@@ -16,6 +16,7 @@
 #include "catalog/catalog.h"
 #include "catalog/catalog_outbox.h"
 #include "catalog/catalog_watch.h"
+#include "engine/lane.h"
 #include "store/store.h"
 
 struct engine;
@@ -26,7 +27,6 @@ struct source;
 struct watch_job {
 	const char *job;
 	const char *source;
-	const char *kind;
 	int64_t interval_us;       /* 0: no fixed one */
 	int64_t max_age_us;        /* of its last good backup; 0: no limit */
 	int64_t stream_max_age_us; /* of a stream's last commit; 0: no limit */
@@ -70,8 +70,9 @@ struct watch_seen {
 	struct wall_time full_at; /* forecast; 0: cannot be said */
 };
 
-/* What was worked out of manifests, kept from one look to the next: a backup does not change. */
+/* What is dear to find out, kept from one look to the next; of manifests for good. */
 struct watch_memory {
+	struct lanes lanes;
 	VEC(struct {
 		char *job;
 		char *newest_id;
@@ -85,7 +86,8 @@ struct watch_look {
 	const struct watch_job *jobs;
 	size_t jobs_count;
 	bool wants_drills;
-	struct watch_memory *memory; /* NULL: manifests are not read */
+	bool wants_manifests; /* compare what the newest backups hold with those before */
+	struct watch_memory *memory;
 };
 
 /* `store_failure` is why the engine has no store, NULL when it has one. */

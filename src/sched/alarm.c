@@ -9,6 +9,9 @@
 /* How long what happened at one moment stays to be seen, unless somebody acknowledges it. */
 #define EVENT_STANDS_US (24 * 3600 * US_PER_S)
 
+/* Nobody may shelve for longer: it is the clock that was set back. */
+#define SHELF_MAX_US (INT64_C(100) * 24 * 3600 * US_PER_S)
+
 static const struct rule_traits {
 	const char *name;
 	bool is_event; /* it happens at a moment: nothing will be seen of it a tick later */
@@ -85,7 +88,9 @@ alarm_is_standing(const struct alarm_state *state)
 bool
 alarm_is_shelved(const struct alarm_state *state, struct wall_time now)
 {
-	return state->shelved_until.us > now.us;
+	int64_t left_us = state->shelved_until.us - now.us;
+
+	return left_us > 0 && left_us <= SHELF_MAX_US;
 }
 
 const char *

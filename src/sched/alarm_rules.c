@@ -7,6 +7,8 @@
 #include "base/str.h"
 #include "base/zone.h"
 
+enum { AGE_PATIENCE = 8 }; /* a run may take this part of the limit */
+
 struct applying {
 	const struct alarm_limits *limits;
 	const struct zone *zone;
@@ -83,6 +85,18 @@ apply_failed(const struct applying *applying, const struct job_facts *job)
 	}
 }
 
+/*
+ * The run that will end it goes on: twice the interval is over just when the second run begins,
+ * and an alarm that is over when that ends says nothing.  What stands already stays, and a run that
+ * takes too long counts for nothing.
+ */
+static bool
+is_being_cured(const struct applying *applying, const struct job_facts *job)
+{
+	return job->running_since.us != 0 &&
+	    applying->now.us - job->running_since.us <= job->max_age_us / AGE_PATIENCE;
+}
+
 static void
 apply_age(const struct applying *applying, const struct job_facts *job)
 {
@@ -95,7 +109,8 @@ apply_age(const struct applying *applying, const struct job_facts *job)
 	condition = add(applying, ALARM_TOO_OLD, job->job);
 	if (condition == NULL || applying->now.us - from.us <= job->max_age_us)
 		return;
-	condition->severity = ALARM_CRITICAL;
+	condition->severity = is_being_cured(applying, job) ? ALARM_WELL : ALARM_CRITICAL;
+	condition->held = ALARM_CRITICAL;
 	condition->since.us = from.us + job->max_age_us;
 	(void)clock_format_duration(job->max_age_us, limit);
 	condition->text = job->last_good.us != 0
@@ -130,7 +145,10 @@ apply_stalled(const struct applying *applying, const struct job_facts *job)
 	struct alarm_condition *condition = add(applying, ALARM_STALLED, job->job);
 	char when[CLOCK_TEXT_SIZE];
 
-	if (condition == NULL || job->stalled_at.us == 0)
+	if (condition == NULL)
+		return;
+	condition->is_unknown = job->is_stall_unknown;
+	if (job->stalled_at.us == 0)
 		return;
 	condition->severity = ALARM_WARNING;
 	condition->since = job->stalled_at;

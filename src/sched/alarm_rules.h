@@ -20,20 +20,20 @@ enum { ALARM_FAILURES_CRITICAL = 2, ALARM_CHANNEL_FAILURES_MAX = 4, ALARM_SIZES_
 /* Of one job.  All texts of the facts are loans; NULL or 0 is "none" everywhere. */
 struct job_facts {
 	const char *job;
-	const char *source;
-	const char *kind;
 	struct wall_time known_since; /* when we began to expect something of it */
 
-	/* Of its runs; one that is going on is not among them. */
+	/* Of its runs; one that is going on does not count among them. */
 	unsigned failures_in_a_row; /* failed or lost, since the last good one */
 	bool is_last_lost;          /* the newest of them died without a word */
 	struct wall_time failed_at; /* when the newest of them ended */
 	const char *failed_run;     /* its id, error and hint */
 	const char *failure;
 	const char *failure_hint;
+	struct wall_time running_since; /* of the run that is going on */
 	struct wall_time missed_at;  /* the newest due run that could not start, and none since */
 	struct wall_time stalled_at; /* a run that goes on has said nothing since then */
 	const char *stalled_run;
+	bool is_stall_unknown; /* who asks does not supervise the runs */
 
 	/* Of its backups. */
 	int64_t max_age_us;

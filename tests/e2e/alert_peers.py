@@ -109,6 +109,8 @@ class Recorder:
                     answer = 200
                 with contextlib.suppress(OSError):
                     self.send_response(answer)
+                    if 300 <= answer < 400:
+                        self.send_header("Location", outer.url + "/elsewhere")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
 

@@ -1,11 +1,16 @@
 """Alarms of a real plant: a server that is away, a table that was emptied, a log that stands still
 or has a hole, and runs that die."""
 import os
+import signal
+import time
 
 import pytest
 
 import plant
 from alert_peers import MailServer, wait_for
+from program import Program
+from redis_server import PASSWORD, RedisServer, redis_bin
+from test_alert import clock  # noqa: F401 (a fixture)
 from test_pitr import Site, later
 from test_wal_receive import Receiver
 
@@ -93,6 +98,22 @@ def test_a_table_that_was_emptied(bs, configure, database, pg, mail):
     assert watch(bs, path) == {}
 
 
+def test_proofs_and_drills_that_are_due(bs, configure, pg, mail, clock):
+    path = add_alerts(configure(databases=f"[{plant.EMPTY_DATABASE}]", jobs={
+        "pg-daily": 'source: postgresql, do: dump, at: "02:00", max_age: 365d, '
+                    "verify: { level: 1, every: 7d }"}), mail, "drill_max_age: 90d")
+    bs.ok("run", "pg-daily", "-c", path)
+    assert watch(bs, path) == {}
+    for days, expected in ((13, set()), (15, {"verify_overdue/pg-daily"}),
+                           (91, {"verify_overdue/pg-daily", "drill_overdue/postgresql"})):
+        bs.ok("alert", "watch", "-c", path, env=clock(days * 86400))
+        assert set(standing(bs, path)) == expected, days
+    alarm = standing(bs, path)["verify_overdue/pg-daily"]
+    bs.ok(*alarm["next_command"].split()[1:], "-c", path, env=clock(91 * 86400))
+    bs.ok("alert", "watch", "-c", path, env=clock(91 * 86400))
+    assert set(standing(bs, path)) == {"drill_overdue/postgresql"}
+
+
 @pytest.fixture
 def streaming(base_folder, bin_dirs, password_file, mail):
     made = Site(base_folder, bin_dirs, password_file, "alerts")
@@ -140,3 +161,41 @@ def test_a_hole_in_the_log(streaming, mail):
     alarm = watch(site.bs, site.config)["wal_gap/postgresql"]
     assert alarm["severity"] == "critical" and found in alarm["cause"]
     assert alarm["next_command"] == "blackstart window postgresql"
+
+
+def test_the_stream_of_a_redis_that_stands_still(work, mail, bin_dirs):
+    server = RedisServer(os.path.join(work, "redis"))
+    server.start("--repl-ping-replica-period", "1")
+    bs = Program(work, [redis_bin()], [PASSWORD])
+    password = os.path.join(work, "redis-password")
+    with open(password, "w", encoding="utf-8") as file:
+        file.write(PASSWORD + "\n")
+    os.chmod(password, 0o600)
+    path = os.path.join(work, "redis.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"site: testwerk\ntimezone: Europe/Berlin\nstate_dir: {work}/state-r\n"
+                   f"store: {{ path: {work}/store-r }}\nsources:\n  cache: {{ type: redis, "
+                   f"host: 127.0.0.1, port: {server.port}, password_file: {password} }}\njobs:\n"
+                   "  rdb: { source: cache, do: rdb, every: 6h }\n"
+                   "  changes: { source: cache, do: stream, continuous: true, max_age: 8s }\n")
+    add_alerts(path, mail)
+    try:
+        running = bs.start("run", "changes", "-c", path)
+        server.cli("SET", "a", "1")
+        # Also while nothing is written: the server says each second that it is there.
+        wait_for(lambda: any(name.endswith(".partial") for _, _, names in
+                             os.walk(f"{work}/store-r") for name in names), what="the stream")
+        until = time.monotonic() + 10
+        wait_for(lambda: time.monotonic() > until and watch(bs, path) == {}, timeout=30,
+                 what="ten quiet seconds")
+        running.kill()
+        alarm = wait_for(lambda: watch(bs, path).get("wal_stalled/cache"), timeout=30,
+                         what="the alarm")
+        assert alarm["next_command"] == "blackstart run changes"
+        running = bs.start("run", "changes", "-c", path)
+        wait_for(lambda: watch(bs, path) == {}, timeout=30, what="the end of it")
+        running.signal(signal.SIGTERM)
+        running.wait()
+    finally:
+        bs.end_all()
+        server.kill()

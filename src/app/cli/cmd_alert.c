@@ -446,7 +446,13 @@ cmd_alert_watch(struct cli *cli, struct err *err)
 	log_info("alert: %u %s", result.changes_count,
 	    result.changes_count == 1 ? "change" : "changes");
 
-	return result.has_due ? deliver(cli, err) : EXIT_OK;
+	if (!result.has_due || deliver(cli, err) == 0)
+		return EXIT_OK;
+	if (err->kind != ERR_BUSY)
+		return -1;
+	log_info("alert: another process delivers already");
+
+	return EXIT_OK;
 }
 
 const struct command_entry cmd_alert_entries[] = {

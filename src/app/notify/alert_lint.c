@@ -115,7 +115,7 @@ lint_channel(const struct lint *lint, const struct config_channel *channel)
 		config_problems_error(lint->problems, channel->place,
 		    "Name one of 'jobs', or leave it away to tell that the watch itself goes on.",
 		    "channel '%s': there is no job '%s'", channel->name, channel->job);
-	if (job != NULL && str_equals(job->kind, "wal"))
+	if (job != NULL && config_job_is_stream(job))
 		config_problems_error(lint->problems, channel->place,
 		    "The rules wal_stalled and wal_gap watch it.",
 		    "channel '%s': '%s' runs all the time, so that it has no runs to tell of",

@@ -21,8 +21,9 @@ struct delivery {
 	struct deliver_result result;
 };
 
-int64_t
-deliver_backoff_us(unsigned attempts)
+/* How long after this many attempts and one more the next may be. */
+static int64_t
+backoff_us(unsigned attempts)
 {
 	static const int64_t steps_s[] = { 10, 60, 300, 900, 3600 };
 	size_t at = attempts < ARRAY_SIZE(steps_s) ? attempts : ARRAY_SIZE(steps_s) - 1;
@@ -55,7 +56,7 @@ record_inside(struct delivery *delivery, const struct outbox_row *row, const str
 	}
 	if (catalog_outbox_failed(catalog, row->id, failure->msg, false, now, err) < 0 ||
 	    catalog_outbox_postpone(catalog, row->channel,
-		(struct wall_time){ now.us + deliver_backoff_us(row->attempts) }, err) < 0)
+		(struct wall_time){ now.us + backoff_us(row->attempts) }, err) < 0)
 		return -1;
 
 	return catalog_channel_count(catalog, row->channel, failure->msg, now, err);
@@ -92,7 +93,7 @@ send_one(struct delivery *delivery, const struct config_channel *channel,
 	};
 
 	if (catalog_outbox_begin(delivery->catalog, row->id,
-		(struct wall_time){ now.us + deliver_backoff_us(row->attempts) }, err) < 0)
+		(struct wall_time){ now.us + backoff_us(row->attempts) }, err) < 0)
 		return err->kind == ERR_NOT_FOUND ? 0 : -1; /* withdrawn: something newer waits */
 	if (alarm_desk_list(delivery->catalog, &states, err) < 0)
 		return -1;
@@ -107,7 +108,10 @@ send_one(struct delivery *delivery, const struct config_channel *channel,
 	return record(delivery, row, &failure, err);
 }
 
-/* What is too old says something that is not so any more. */
+/*
+ * What was tried for so long says something that is not so any more.  Once everything is tried:
+ * it may be the clock that jumped.
+ */
 static int
 deliver_one(struct delivery *delivery, const struct outbox_row *row, struct err *err)
 {
@@ -117,7 +121,7 @@ deliver_one(struct delivery *delivery, const struct outbox_row *row, struct err 
 	if (channel == NULL)
 		return catalog_outbox_failed(delivery->catalog, row->id,
 		    "the configuration has no such channel any more", true, now, err);
-	if (now.us > row->expires_at.us)
+	if (now.us > row->expires_at.us && row->attempts > 0)
 		return catalog_outbox_failed(delivery->catalog, row->id,
 		    row->failure != NULL ? row->failure : "it was not sent in time", true, now,
 		    err);

@@ -25,7 +25,4 @@ struct deliver_result {
 int deliver_all(struct catalog *catalog, const struct config *config,
     struct deliver_result *ret_result, struct err *err) MUST_CHECK;
 
-/* How long after the `attempts`-th attempt the next may be. */
-int64_t deliver_backoff_us(unsigned attempts);
-
 #endif

@@ -24,9 +24,9 @@ add_date(struct str *to, struct wall_time at)
 	    civil.second);
 }
 
-/* Names may hold anything, so that an id is made of their hash. */
+/* Names may hold anything, so that an id is made of their hash; the domain is the sender's. */
 static void
-add_id(struct str *to, const struct message *message, const char *what)
+add_id(struct str *to, const struct message *message, const char *from, const char *what)
 {
 	const struct outbox_row *row = message->row;
 	SCOPED(str_done) struct str key = STR_INIT;
@@ -38,11 +38,11 @@ add_id(struct str *to, const struct message *message, const char *what)
 	digest_sha256(str_text(&key), key.size, hash);
 	str_add_char(to, '<');
 	str_add_hex(to, hash, ID_BYTES);
-	str_add(to, "@blackstart.invalid>");
+	str_addf(to, "%s>", strchr(from, '@'));
 }
 
 static void
-add_ids(struct str *to, const struct message *message)
+add_ids(struct str *to, const struct message *message, const char *from)
 {
 	const struct outbox_row *row = message->row;
 	char what[64];
@@ -50,14 +50,14 @@ add_ids(struct str *to, const struct message *message)
 
 	(void)snprintf(what, sizeof(what), "%s %lld", row->event, (long long)row->id);
 	str_add(to, "Message-ID: ");
-	add_id(to, message, is_first ? "thread" : what);
+	add_id(to, message, from, is_first ? "thread" : what);
 	str_add(to, "\r\n");
 	if (is_first || row->rule == NULL)
 		return;
 	str_add(to, "In-Reply-To: ");
-	add_id(to, message, "thread");
+	add_id(to, message, from, "thread");
 	str_add(to, "\r\nReferences: ");
-	add_id(to, message, "thread");
+	add_id(to, message, from, "thread");
 	str_add(to, "\r\n");
 }
 
@@ -122,7 +122,7 @@ mail_message_add(const struct message *message, const struct mail_addresses *add
 	message_add_header_text(to, str_text(&subject));
 	str_add(to, "\r\n");
 	add_date(to, message->row->at);
-	add_ids(to, message);
+	add_ids(to, message, addresses->from);
 	str_addf(to,
 	    "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
 	    "Content-Type: multipart/alternative; boundary=\"%s\"\r\n\r\n",

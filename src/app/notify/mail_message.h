@@ -7,7 +7,7 @@
 struct message;
 
 struct mail_addresses {
-	const char *from;
+	const char *from;      /* "name@domain" */
 	const char *const *to; /* NULL-terminated */
 };
 

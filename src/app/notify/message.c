@@ -10,7 +10,7 @@
 
 enum {
 	SUBJECT_MAX = 200,
-	ENCODED_WORD_BYTES = 45, /* of text: 60 of Base64, within the 75 of RFC 2047, section 2 */
+	ENCODED_WORD_BYTES = 39, /* of text: a line with "Subject: " within the 76 of RFC 2047 */
 };
 
 static bool
@@ -169,8 +169,10 @@ add_times(const struct message *message, struct str *to)
 	if (is_event(message, "cleared"))
 		str_addf(to, "\n%-8s%s, after %s\n",
 		    "Over:", zone_format(message->zone, row->at, until), lasted);
-	else
+	else if (lasted_us >= 60 * US_PER_S)
 		str_addf(to, " (for %s)\n", lasted);
+	else
+		str_add_char(to, '\n');
 }
 
 void

@@ -96,8 +96,10 @@ int
 notify_metrics(struct notify *notify, const struct metrics_live *live, size_t live_count,
     struct str *to, struct err *err)
 {
+	SCOPED(watch_memory_done) struct watch_memory memory = { .items = { .count = 0 } };
 	SCOPED(watch_seen_done) struct watch_seen own = { .at = { 0 } };
 	const struct watch_look look = {
+		.memory = &memory,
 		.jobs = notify->setup.jobs.items,
 		.jobs_count = notify->setup.jobs.count,
 	};

@@ -71,7 +71,6 @@ add_job(struct wire *wire, const struct config_job *from, struct wall_time now,
 	const struct config_source *source = config_find_source(wire->config, from->source);
 	struct watch_job job = { .job = from->name,
 		.source = from->source,
-		.kind = from->kind,
 		.max_age_us = from->max_age_us,
 		.verify_level = -1 };
 
@@ -79,7 +78,7 @@ add_job(struct wire *wire, const struct config_job *from, struct wall_time now,
 		return -1;
 	if (job.max_age_us == 0)
 		job.max_age_us = LIMIT_IN_INTERVALS * job.interval_us;
-	if (str_equals(from->kind, "wal")) {
+	if (config_job_is_stream(from)) {
 		job.stream_max_age_us = stream_limit_us(wire->config, from);
 		job.stream = wire_source_offline(wire, from->source, source->type, err);
 		if (job.stream == NULL)

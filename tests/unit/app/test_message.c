@@ -98,18 +98,8 @@ header(const char *mail, const char *name)
 }
 
 static void
-test_lines_of_a_mail(void **state)
+assert_sound_lines(const char *mail)
 {
-	SCOPED(str_done) struct str cause = STR_INIT;
-	SCOPED(freep) char *mail = NULL;
-	struct outbox_row row = a_row();
-
-	(void)state;
-	str_add(&cause, ".\n..x\r\n=3D ");
-	for (int i = 0; i < 300; i++)
-		str_add(&cause, "\xc3\xbc ");
-	row.cause = cause.data;
-	mail = whole_mail(&row);
 	for (const char *line = mail; *line != '\0';) {
 		size_t size = strcspn(line, "\n");
 
@@ -120,8 +110,31 @@ test_lines_of_a_mail(void **state)
 			assert_in_range((unsigned char)line[i], ' ', 0x7e);
 		line += size + 1;
 	}
+}
+
+static void
+test_lines_of_a_mail(void **state)
+{
+	SCOPED(str_done) struct str cause = STR_INIT;
+	SCOPED(freep) char *mail = NULL;
+	SCOPED(freep) char *digest = NULL;
+	struct outbox_row row = a_row();
+
+	(void)state;
+	str_add(&cause, ".\n..x\r\n=3D ");
+	for (int i = 0; i < 300; i++)
+		str_add(&cause, "\xc3\xbc ");
+	for (int i = 0; i < 300; i++)
+		str_add_char(&cause, '.');
+	row.cause = cause.data;
+	mail = whole_mail(&row);
+	assert_sound_lines(mail);
 	assert_non_null(strstr(mail, "=C3=BC"));
 	assert_non_null(strstr(mail, "=3D3D"));
+	row = (struct outbox_row){ .event = literal("digest"), .text = literal(".\n..x \n\t.\n") };
+	digest = whole_mail(&row);
+	assert_sound_lines(digest);
+	assert_non_null(strstr(digest, "\r\n=2E.x=20\r\n"));
 }
 
 static void

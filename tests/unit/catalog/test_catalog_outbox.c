@@ -86,6 +86,17 @@ test_an_attempt_is_counted_before_it_is_made(void **state)
 }
 
 static void
+test_a_clock_that_was_set_back_holds_nothing_up(void **state)
+{
+	struct fixture *f = *state;
+	const int64_t hour_us = 3600 * US_PER_S;
+
+	add(f, "mail", "raised", 100 * hour_us);
+	assert_due(f, 99 * hour_us, " ");
+	assert_due(f, 97 * hour_us, " 1 ");
+}
+
+static void
 test_what_is_always_refused_lets_others_by(void **state)
 {
 	struct fixture *f = *state;
@@ -264,6 +275,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_an_attempt_is_counted_before_it_is_made,
+		    fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_a_clock_that_was_set_back_holds_nothing_up,
 		    fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_always_refused_lets_others_by,
 		    fixture_setup, fixture_teardown),

@@ -294,6 +294,8 @@ test_channels(void **state)
 	assert_problem(CHANNEL("type: email, host: mx, to: a@b"), "channel 'x': 'from' is missing");
 	assert_problem(CHANNEL("type: email, host: mx, from: a@b, to: [\"a@b\\r\\nBcc: c@d\"]"),
 	    "is not an address");
+	assert_problem(CHANNEL("type: email, host: mx, from: a@b, to: \"\xc3\xbc@b\""),
+	    "is not an address");
 	assert_problem(CHANNEL("type: email, host: mx, from: \"Plant <a@b>\", to: a@b"),
 	    "from: 'Plant <a@b>' is not an address");
 	assert_problem(

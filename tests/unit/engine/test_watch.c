@@ -29,11 +29,7 @@
 #define TICK (15 * US_PER_S)
 
 static const struct watch_job jobs[] = {
-	{ .job = "pg-daily",
-	    .source = "plant",
-	    .kind = "dump",
-	    .max_age_us = 2 * DAY,
-	    .verify_level = -1 },
+	{ .job = "pg-daily", .source = "plant", .max_age_us = 2 * DAY, .verify_level = -1 },
 };
 
 static const struct watch_channel channels[] = {
@@ -302,6 +298,20 @@ test_a_half_size_backup_is_suspicious(void **state)
 }
 
 static void
+test_two_before_are_too_few_to_suspect(void **state)
+{
+	struct site *site = *state;
+
+	add_backup(site, "b1", 1000);
+	site->now.us += HOUR;
+	add_backup(site, "b2", 1000);
+	site->now.us += HOUR;
+	add_backup(site, "b3", 1);
+	(void)tick(site);
+	assert_messages(site, "");
+}
+
+static void
 test_a_channel_that_fails_is_told_to_the_others(void **state)
 {
 	struct site *site = *state;
@@ -483,7 +493,7 @@ test_digest_once_a_day(void **state)
 /* ---- killed -------------------------------------------------------------------------------- */
 
 /*
- * A child ticks and is killed at a random moment, again and again, while the plant fails and
+ * A child ticks and is killed at some moment, again and again, while the plant fails and
  * recovers.  For every change there is exactly one message, whatever was cut off.
  */
 static void
@@ -539,6 +549,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_missed_until_one_is_begun, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_routes_by_severity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_half_size_backup_is_suspicious, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_two_before_are_too_few_to_suspect, setup,
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_a_channel_that_fails_is_told_to_the_others,
 		    setup, teardown),

@@ -339,6 +339,10 @@ test_a_clock_that_was_set_back_does_not_silence(void **state)
 	plant->now.us += DAY;
 	tick(plant, ALARM_WARNING);
 	assert_told(plant, "repeated ");
+	only(plant)->shelved_until.us = plant->now.us + DAY;
+	plant->now.us -= 365 * DAY;
+	tick(plant, ALARM_WARNING);
+	assert_told(plant, "repeated ");
 }
 
 static void

@@ -78,7 +78,6 @@ a_job(void)
 {
 	return (struct job_facts){
 		.job = "pg-daily",
-		.source = "postgresql",
 		.known_since = { START },
 		.max_age_us = 2 * DAY,
 		.newest_id = "pg-daily-1",
@@ -156,6 +155,22 @@ test_too_old(void **state)
 	job.max_age_us = 0;
 	apply_job(&job, START + 200 * DAY);
 	assert_null(of_rule(ALARM_TOO_OLD));
+}
+
+static void
+test_too_old_while_the_next_run_goes_on(void **state)
+{
+	struct job_facts job = a_job();
+
+	(void)state;
+	job.running_since.us = START + 2 * DAY;
+	apply_job(&job, START + 2 * DAY + HOUR);
+	assert_well_but(ALARM_RULES_COUNT);
+	assert_int_equal(of_rule(ALARM_TOO_OLD)->held, ALARM_CRITICAL); /* what stands stays */
+	apply_job(&job, START + 2 * DAY + 6 * HOUR);
+	assert_well_but(ALARM_RULES_COUNT);
+	apply_job(&job, START + 2 * DAY + 6 * HOUR + 1);
+	assert_int_equal(of_rule(ALARM_TOO_OLD)->severity, ALARM_CRITICAL);
 }
 
 static void
@@ -415,6 +430,7 @@ main(void)
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_lost_is_its_own_alarm_and_counts_as_failed),
 		cmocka_unit_test(test_too_old),
+		cmocka_unit_test(test_too_old_while_the_next_run_goes_on),
 		cmocka_unit_test(test_missed_and_stalled),
 		cmocka_unit_test(test_suspicious),
 		cmocka_unit_test(test_verify),
