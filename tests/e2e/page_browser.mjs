@@ -121,7 +121,7 @@ const scenarios = {
 				const box = element.getBoundingClientRect();
 				const style = getComputedStyle(element);
 				return { name: element.getAttribute("aria-label") || element.textContent.trim().slice(0, 60) || element.tagName,
-					role: element.getAttribute("role") || element.tagName.toLowerCase(), top: box.top + scrollY,
+					role: element.getAttribute("role") || element.tagName.toLowerCase(), tab: element.tabIndex,
 					isSeen: box.width > 0 && box.height > 0 && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 };
 			});
 			if (stop === null)

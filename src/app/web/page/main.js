@@ -115,6 +115,6 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 document.querySelector('script[src*="uplot"]').addEventListener("load", show);
 onChange(poll);
 setInterval(tick, 1000);
-route();
-poll().then(tick);
+// The first state tells the site's zone, in which everything is shown.
+poll().then(tick).then(route);
 loadSession().then(showSession, () => {}).then(show);
