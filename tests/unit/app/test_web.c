@@ -45,6 +45,7 @@ test_addresses(void **state)
 	expect_address("*:80", "0.0.0.0:80", false);
 	expect_address("[::]:80", "[::]:80", false);
 	expect_address("128.0.0.1:80", "128.0.0.1:80", false);
+	expect_address("126.0.0.1:80", "126.0.0.1:80", false);
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		struct address address;
 		struct err err = ERR_INIT;
