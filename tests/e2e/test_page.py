@@ -5,13 +5,14 @@ BLACKSTART_SHOTS names a folder for screenshots; those of docs/img are made so.
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import time
 
 import pytest
 
-from page_plant import DAY, TOKEN, PagePlant, twenty_jobs
+from page_plant import DAY, TOKEN, PagePlant, text_of, twenty_jobs
 from page_server import PageServer
 from postgres import ROOT
 from program import Program
@@ -65,6 +66,18 @@ def serve():
     for server in made:
         if server.is_alive():
             server.stop()
+
+
+@pytest.fixture
+def place(work):
+    """Where a plant is whose paths are in a picture."""
+    if not os.environ.get("BLACKSTART_SHOTS"):
+        yield str(work)
+        return
+    shutil.rmtree("/tmp/plant", ignore_errors=True)
+    os.mkdir("/tmp/plant")
+    yield "/tmp/plant"
+    shutil.rmtree("/tmp/plant")
 
 
 def make(root, bin_dirs, **options):
@@ -177,14 +190,13 @@ def test_what_is_wrong_has_colour_shape_and_word(abnormal, serve, drive):
         assert seen["bottom"] <= 800
 
 
-def test_no_backup_at_all(base_folder, bin_dirs, serve, drive, work):
-    plant = make(os.path.join(str(work), "none"), bin_dirs)
+def test_no_backup_at_all(bin_dirs, serve, drive, place):
+    plant = make(place, bin_dirs)
     plant.finish()
     result = drive("look", serve(plant.config).url, name="nothing")
     for scheme in ("light", "dark"):
         assert "NO: there is no good backup" in result[scheme]["text"]
         assert result[scheme]["axe"] == []
-    assert base_folder
 
 
 @pytest.fixture(scope="module")
@@ -221,8 +233,8 @@ def test_a_thousand_runs(many, serve, drive):
 
 # --- what one can do -----------------------------------------------------------
 
-def test_everything_by_keyboard(calm, serve, drive):
-    result = drive("keyboard", serve(calm.config).url)
+def test_everything_by_keyboard(calm, serve, drive, place):
+    result = drive("keyboard", serve(calm.copy(place).config).url)
     names = [stop["name"] for stop in result["stops"]]
     assert all(stop["isSeen"] for stop in result["stops"]), [s for s in result["stops"] if not s["isSeen"]]
     assert names[0] == "To the answer" and "Log in" in names[1]
@@ -250,7 +262,7 @@ def test_a_run_is_followed(calm, work, serve, drive):
     import fcntl
     plant = calm.copy(work)
     lock = os.path.join(work, "held.lock")
-    stamp = "2026-11-27T12:00:00.000000Z debug run=x"
+    stamp = f"{text_of(plant.now)} debug run=x"
     run = plant.run("pg-daily", "postgresql", "backup", plant.now, "running",
                     log=f"{stamp} backup of job 'pg-daily' begins\n{stamp} phase: counting rows\n")
     plant.rows[-1] = plant.rows[-1][:-1] + (lock,)

@@ -4,17 +4,16 @@
  *
  *   page_server -c CONFIG
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "app/cli/args.h"
-#include "app/web/attach.h"
 #include "app/web/web.h"
 #include "app/wire.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
-#include "os/loop.h"
 #include "os/stop.h"
 
 static int
@@ -29,35 +28,17 @@ run_now(void *context, const char *job, struct err *err)
 }
 
 static void
-on_stop(int fd, unsigned events, void *context)
+serve(struct web *web)
 {
-	(void)fd;
-	(void)events;
-	loop_stop(context);
-}
-
-static int
-serve(struct web *web, struct err *err)
-{
-	SCOPED(loop_freep) struct loop *loop = loop_new(err);
-	SCOPED(web_detachp) struct web_attachment *attachment = NULL;
-	struct loop_watch *stop = NULL;
-	int result;
-
-	if (loop == NULL)
-		return -1;
-	attachment = web_attach(web, loop, err);
-	if (attachment == NULL)
-		return -1;
-	stop = loop_watch(loop, stop_fd(), LOOP_READ, on_stop, loop, err);
-	if (stop == NULL)
-		return -1;
 	(void)printf("%s\n", web_url(web));
 	(void)fflush(stdout);
-	result = loop_run(loop, err);
-	loop_unwatch(stop);
+	while (!stop_is_requested()) {
+		struct pollfd look = { .fd = web_fd(web), .events = POLLIN };
+		int64_t timeout_us = web_timeout_us(web);
 
-	return result;
+		(void)poll(&look, 1, timeout_us < 0 ? -1 : (int)((timeout_us + 999) / 1000));
+		web_work(web);
+	}
 }
 
 static int
@@ -83,8 +64,9 @@ open_and_serve(struct wire *wire, const struct args *args, struct err *err)
 	web = web_open(&options, &host, err);
 	if (web == NULL)
 		return -1;
+	serve(web);
 
-	return serve(web, err);
+	return 0;
 }
 
 int
