@@ -445,6 +445,28 @@ wire_open_catalog(struct wire *wire, struct err *err)
 }
 
 int
+wire_open_quick(struct wire *wire, const struct args *args, char **ret_store_failure,
+    struct err *err)
+{
+	struct err unusable = ERR_INIT;
+	char *failure = NULL;
+	unsigned lost;
+
+	if (open_store(wire, args, WIRE_READ, &unusable) < 0) {
+		close_store(wire);
+		failure = xstrdup(unusable.msg);
+	}
+	free(TAKE(wire->state_dir));
+	if (wire_open_catalog(wire, err) < 0 || run_sweep(&wire->engine, &lost, err) < 0) {
+		free(failure);
+		return -1;
+	}
+	*ret_store_failure = failure;
+
+	return 0;
+}
+
+int
 wire_open_watch(struct wire *wire, const struct args *args, char **ret_store_failure,
     struct err *err)
 {

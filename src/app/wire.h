@@ -65,6 +65,14 @@ int wire_open_store_alone(struct wire *wire, const struct args *args, enum wire_
 int wire_open_catalog(struct wire *wire, struct err *err) MUST_CHECK;
 
 /*
+ * Store and catalog as they are, without bringing the one up to the other: nothing here takes
+ * longer the more there is.  *ret_store_failure as below.  ERR_DATA from the catalog is healed by
+ * setting it aside.
+ */
+int wire_open_quick(struct wire *wire, const struct args *args, char **ret_store_failure,
+    struct err *err) MUST_CHECK;
+
+/*
  * Store and catalog for looking, or, when the store cannot be used, the catalog alone:
  * *ret_store_failure says why then (yours), and is NULL otherwise.
  */

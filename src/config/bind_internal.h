@@ -28,10 +28,11 @@ void bind_section(struct binder *binder, const struct node *node, const struct s
 /* As given, into the entries of `config show`. */
 void bind_entries(struct binder *binder, const struct node *node, bool is_ignored);
 
-/* What the schema's tables call for each item of `sources`, `jobs` and `alerts.channels`. */
+/* What the schema's tables call for each item of `sources`, `jobs`, `blackouts` and `alerts.channels`. */
 void bind_source(struct binder *binder, const struct node *node);
 void bind_job(struct binder *binder, const struct node *node);
 void bind_channel(struct binder *binder, const struct node *node);
+void bind_blackout(struct binder *binder, const struct node *node);
 
 void binder_error(struct binder *binder, struct config_place place, const char *hint,
     const char *format, ...) PRINTF_LIKE(4, 5);

@@ -72,6 +72,16 @@ bind_source(struct binder *binder, const struct node *node)
 	source->is_broken = binder->problems->errors_count > errors_before;
 }
 
+void
+bind_blackout(struct binder *binder, const struct node *node)
+{
+	struct config_blackout *blackout = vec_add(&binder->config->blackouts);
+
+	blackout->name = xstrdup(node->key);
+	blackout->place = node->key_place;
+	bind_section(binder, node, &config_blackout_section, blackout);
+}
+
 /* Which of the five ways; two at once are an error. */
 static void
 choose_schedule(struct binder *binder, const struct node *node, struct config_job *job)

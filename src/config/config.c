@@ -26,6 +26,11 @@ config_free(struct config *config)
 		section_done(&config_job_section, &config->jobs.items[i]);
 		free(config->jobs.items[i].name);
 	}
+	for (size_t i = 0; i < config->blackouts.count; i++) {
+		section_done(&config_blackout_section, &config->blackouts.items[i]);
+		free(config->blackouts.items[i].name);
+	}
+	vec_done(&config->blackouts);
 	for (size_t i = 0; i < config->alerts.channels.count; i++) {
 		section_done(&config_channel_section, &config->alerts.channels.items[i]);
 		free(config->alerts.channels.items[i].name);

@@ -158,7 +158,13 @@ struct config_job {
 	uint64_t rate_limit_bytes_per_s; /* 0: none */
 	unsigned compression;            /* zstd level 1..19, 0: stored as it is */
 	int64_t start_deadline_us;       /* 0: half the interval */
-	int64_t max_age_us;              /* 0: twice the interval */
+	struct config_list after;        /* names of jobs */
+	int64_t timeout_us;              /* 0: none */
+	bool may_retry;
+	bool is_paused;
+	unsigned nice;
+	char *io;           /* "normal", "idle" */
+	int64_t max_age_us; /* 0: twice the interval */
 	struct config_verify verify;
 };
 
@@ -191,6 +197,14 @@ struct config_channel {
 	char *token_file;
 	char *ca_file;
 	char *job; /* of a heartbeat; NULL: the watch itself */
+};
+
+struct config_blackout {
+	char *name;
+	struct config_place place;
+	struct config_list at;
+	int64_t lasts_us;
+	struct config_list jobs; /* empty: all */
 };
 
 struct config_alerts {
@@ -227,6 +241,8 @@ struct config {
 	struct config_web web;
 	VEC(struct config_source) sources;
 	VEC(struct config_job) jobs;
+	unsigned parallel_jobs;
+	VEC(struct config_blackout) blackouts;
 	struct config_alerts alerts;
 	VEC(struct config_entry) entries;
 };

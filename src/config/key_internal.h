@@ -64,6 +64,7 @@ extern const struct section config_root_section;
 extern const struct section config_source_section;
 extern const struct section config_job_section;
 extern const struct section config_channel_section;
+extern const struct section config_blackout_section;
 
 /*
  * One text into the member of `object`.  Choices of a later version are accepted.  On failure

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/clock.h"
+
 struct catalog;
 struct source_ops;
 struct store;
@@ -21,6 +23,15 @@ struct known_job {
 	const char *kind;
 };
 
+/* A run that the schedule has begun: whose it is, and who wants to know that it has an id. */
+struct run_order {
+	struct wall_time due; /* 0: not by the schedule */
+	unsigned attempt;
+	void (*begun)(void *context, const char *run_id);
+	void *context;
+	bool is_taken; /* by the first run of the process that is for its job */
+};
+
 struct engine {
 	struct store *store;
 	struct catalog *catalog;
@@ -31,6 +42,7 @@ struct engine {
 	const struct source_ops *const *drivers; /* NULL-terminated: every kind of source known */
 	const struct known_job *jobs;
 	size_t jobs_count;
+	struct run_order *order; /* NULL: somebody typed it */
 };
 
 /* The driver of a source type ("postgres"), or NULL. */

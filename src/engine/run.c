@@ -73,6 +73,24 @@ let_go(struct run *run)
 	run_row_done(&run->row);
 }
 
+/* The run that was ordered is the first that has the job's lock; verifying and pruning follow it. */
+static struct run_order *
+take_order(struct engine *engine, const struct run_options *options, struct run_row *row)
+{
+	struct run_order *order = engine->order;
+
+	if (order == NULL || order->is_taken || !options->is_exclusive)
+		return NULL;
+	if (order->due.us != 0) {
+		row->due = order->due;
+		row->due_last = order->due;
+		row->due_count = 1;
+		row->attempt = order->attempt;
+	}
+
+	return order;
+}
+
 int
 run_begin(struct engine *engine, const struct run_options *options, struct run *ret_run,
     struct err *err)
@@ -84,8 +102,10 @@ run_begin(struct engine *engine, const struct run_options *options, struct run *
 		.log_fd = -1,
 		.began = clock_mono(),
 	};
+	struct run_order *order;
 	char hex[5];
 
+	order = take_order(engine, options, &run.row);
 	random_hex(hex, 4);
 	run.row.started = clock_wall();
 	run.row.id = backup_id_make(options->job, run.row.started, hex);
@@ -99,6 +119,10 @@ run_begin(struct engine *engine, const struct run_options *options, struct run *
 	    catalog_run_insert(engine->catalog, &run.row, err) < 0) {
 		let_go(&run);
 		return -1;
+	}
+	if (order != NULL) {
+		order->is_taken = true;
+		order->begun(order->context, run.row.id);
 	}
 	*ret_run = run;
 	log_set_run(ret_run->log_fd, ret_run->row.id);

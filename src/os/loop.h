@@ -55,6 +55,9 @@ void loop_timer_start(struct loop_timer *timer, int64_t in_us);
 void loop_timer_stop(struct loop_timer *timer);
 bool loop_timer_is_set(const struct loop_timer *timer);
 
+/* What timers are measured by: the time since the machine was started, asleep or not. */
+int64_t loop_uptime_us(void);
+
 /* ---- the rest ---- */
 
 /* Call it once when the present callbacks are done.  Not to be taken back. */

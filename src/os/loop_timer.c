@@ -11,8 +11,8 @@
 
 enum { NS_PER_US = 1000 };
 
-static int64_t
-now_us(void)
+int64_t
+loop_uptime_us(void)
 {
 	struct timespec now;
 
@@ -122,7 +122,7 @@ loop_timer_start(struct loop_timer *timer, int64_t in_us)
 	struct loop *loop = timer->loop;
 
 	take_out(timer);
-	timer->due_us = now_us() + (in_us > 0 ? in_us : 0);
+	timer->due_us = loop_uptime_us() + (in_us > 0 ? in_us : 0);
 	vec_push(&loop->heap, timer);
 	timer->place = loop->heap.count;
 	sift(loop, timer->place);
@@ -160,7 +160,7 @@ static void
 on_timer(int fd, unsigned events, void *context)
 {
 	struct loop *loop = context;
-	int64_t now = now_us();
+	int64_t now = loop_uptime_us();
 	uint64_t expired;
 
 	(void)events;

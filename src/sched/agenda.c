@@ -495,3 +495,15 @@ agenda_waits_for(const struct agenda *agenda, const char *job, struct wall_time 
 
 	return agenda_obstacle(agenda, entry, now, &ignored);
 }
+
+bool
+agenda_due_next(const struct agenda *agenda, const char *job, struct wall_time *ret_due)
+{
+	const struct agenda_entry *entry = agenda_find(agenda, job);
+
+	if (entry == NULL || entry->next_due.us == AGENDA_NEVER)
+		return false;
+	*ret_due = entry->next_due;
+
+	return true;
+}

@@ -135,6 +135,9 @@ void agenda_ended(struct agenda *agenda, const char *job, enum agenda_outcome ou
 /* Loans; NULL: no such job. */
 const struct agenda_state *agenda_state_of(const struct agenda *agenda, const char *job);
 
+/* When the job is due again; false: never, or not by the clock. */
+bool agenda_due_next(const struct agenda *agenda, const char *job, struct wall_time *ret_due);
+
 /* Why what is due of this job does not begin now, for people; NULL: nothing waits. */
 const char *agenda_waits_for(const struct agenda *agenda, const char *job, struct wall_time now);
 

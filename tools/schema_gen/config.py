@@ -2,7 +2,7 @@
 from . import c_text
 
 # The sections that map items are bound to by name.
-EXPORTED = ("root", "source", "job", "channel")
+EXPORTED = ("root", "source", "job", "blackout", "channel")
 
 LIMITS = {  # type: (min, max) when the key does not say
     "level": (0, 4),

@@ -98,7 +98,7 @@ def key_item(key):
 
 TITLES = {"root": "TOP LEVEL", "store": "STORE", "source": "SOURCES", "job": "JOBS",
           "verify": "VERIFY, IN A JOB", "alerts": "ALERTS", "alert_rules": "RULES, IN ALERTS",
-          "channel": "CHANNELS, IN ALERTS"}
+          "blackout": "BLACKOUTS", "channel": "CHANNELS, IN ALERTS"}
 
 
 def make_config(schema):

@@ -1,6 +1,8 @@
 #include "app/cli/cli.h"
 
+#include <pwd.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -124,4 +126,17 @@ cli_find_source(struct cli *cli, const char *name, wire_opener *open, struct sou
 	*ret_source = open(&cli->wire, name, from->type, err);
 
 	return *ret_source != NULL ? 0 : -1;
+}
+
+const char *
+cli_who(void)
+{
+	const char *sudo = getenv("SUDO_USER");
+	const struct passwd *user;
+
+	if (geteuid() == 0 && sudo != NULL && sudo[0] != '\0')
+		return sudo;
+	user = getpwuid(getuid());
+
+	return user != NULL ? user->pw_name : "unknown";
 }

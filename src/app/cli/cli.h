@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "base/scope.h"
+#include "work/order.h"
 
 struct args;
 struct backup_row;
@@ -30,7 +31,9 @@ struct cli {
 	bool is_json;
 	bool is_quiet;
 	bool is_dry_run;
-	bool has_answered; /* its one object is on stdout, though it fails: no second one */
+	bool has_answered;  /* its one object is on stdout, though it fails: no second one */
+	struct order order; /* fd -1: no daemon started us */
+	struct run_order run_order;
 	struct progress progress;
 	struct mono_time progress_line_at; /* of the last line where there is no terminal */
 	unsigned progress_tenth;
@@ -48,6 +51,7 @@ extern const struct command_entry cmd_backup_entries[];
 extern const struct command_entry cmd_look_entries[];
 extern const struct command_entry cmd_status_entries[];
 extern const struct command_entry cmd_check_entries[];
+extern const struct command_entry cmd_serve_entries[];
 extern const struct command_entry cmd_verify_entries[];
 extern const struct command_entry cmd_archive_entries[];
 extern const struct command_entry cmd_settle_entries[];
@@ -80,5 +84,8 @@ int cli_choose_backup(struct cli *cli, const struct backup_choice *choice,
 struct source;
 int cli_find_source(struct cli *cli, const char *name, wire_opener *open,
     struct source **ret_source, struct err *err) MUST_CHECK;
+
+/* Who types: the login behind sudo, too, for "root" says nothing about who it was.  A loan. */
+const char *cli_who(void);
 
 #endif

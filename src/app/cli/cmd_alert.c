@@ -1,6 +1,5 @@
 /* alert list, ack, shelve, unshelve, test, watch, deliver. */
 #include <jansson.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -160,20 +159,6 @@ cmd_alert_list(struct cli *cli, struct err *err)
 
 /* ---- ack, shelve, unshelve ----------------------------------------------------------------- */
 
-/* The login behind sudo, too: "root" says nothing about who it was. */
-static const char *
-who_am_i(void)
-{
-	const char *sudo = getenv("SUDO_USER");
-	const struct passwd *user;
-
-	if (geteuid() == 0 && sudo != NULL && sudo[0] != '\0')
-		return sudo;
-	user = getpwuid(getuid());
-
-	return user != NULL ? user->pw_name : "unknown";
-}
-
 static int
 make_order(struct cli *cli, bool needs_reason, struct alarm_order *ret_order, struct err *err)
 {
@@ -185,7 +170,7 @@ make_order(struct cli *cli, bool needs_reason, struct alarm_order *ret_order, st
 	}
 	*ret_order = (struct alarm_order){
 		.alarm = args_word(cli->args, 0),
-		.who = who_am_i(),
+		.who = cli_who(),
 		.why = reason,
 		.now = clock_wall(),
 	};

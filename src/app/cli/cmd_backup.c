@@ -13,6 +13,7 @@
 #include "base/parse.h"
 #include "base/str.h"
 #include "catalog/catalog.h"
+#include "catalog/catalog_watch.h"
 #include "config/config.h"
 #include "engine/backup.h"
 #include "engine/prune.h"
@@ -247,6 +248,21 @@ apply_retention(struct cli *cli, const struct config_job *job, struct source *so
 	return 0;
 }
 
+/* With `every`, only when the last proof to that level is older; one that is not known is due. */
+static bool
+is_verify_due(struct cli *cli, const struct config_job *job)
+{
+	struct backup_proofs proofs;
+	struct err ignored = ERR_INIT;
+
+	if (job->verify.level < 0 || job->verify.every_us == 0 ||
+	    job->verify.level >= BACKUP_LEVELS_COUNT ||
+	    catalog_backup_proofs(cli->wire.engine.catalog, job->name, &proofs, &ignored) < 0)
+		return job->verify.level >= 0;
+
+	return clock_wall().us - proofs.at[job->verify.level].us >= job->verify.every_us;
+}
+
 /* A stream's job makes no backup; what it did is in its log. */
 static int
 run_stream(struct cli *cli, const struct config_job *from, struct source *source, json_t *results,
@@ -299,7 +315,7 @@ run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, 
 	(void)json_array_append_new(results, outcome_json(&outcome, name));
 	if (!cli->is_json)
 		say_outcome(cli, &outcome);
-	if (from->verify.level >= 0 &&
+	if (is_verify_due(cli, from) &&
 	    verify_new(cli, from, job.source, outcome.id, from->verify.level, warnings, err) < 0)
 		return -1;
 	if (apply_retention(cli, from, job.source, outcome.id, warnings, err) < 0)

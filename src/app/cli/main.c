@@ -18,12 +18,14 @@
 #include "base/mutant.h"
 #include "base/str.h"
 #include "os/stop.h"
+#include "work/report.h"
 
 static const struct command_entry *const entry_tables[] = {
 	cmd_backup_entries,
 	cmd_look_entries,
 	cmd_status_entries,
 	cmd_check_entries,
+	cmd_serve_entries,
 	cmd_verify_entries,
 	cmd_archive_entries,
 	cmd_settle_entries,
@@ -60,6 +62,24 @@ forbid_core_dumps(void)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+/* ---- for a daemon that started us ---- */
+
+static void
+tell_begun(void *context, const char *run_id)
+{
+	const struct cli *cli = context;
+
+	report_started(cli->order.fd, run_id);
+}
+
+static void
+tell_progress(const struct progress *progress, void *context)
+{
+	const struct cli *cli = context;
+
+	report_progress(cli->order.fd, progress);
+}
+
 static void
 read_global_options(struct cli *cli)
 {
@@ -68,6 +88,16 @@ read_global_options(struct cli *cli)
 	cli->is_dry_run = args_flag(cli->args, "dry-run");
 	cli->progress.listener = out_progress;
 	cli->progress.context = cli;
+	if (cli->order.fd >= 0) {
+		cli->is_quiet = true;
+		cli->progress.listener = tell_progress;
+		cli->run_order = (struct run_order){
+			.due = cli->order.due,
+			.attempt = cli->order.attempt,
+			.begun = tell_begun,
+			.context = cli,
+		};
+	}
 	if (cli->is_quiet)
 		log_set_level(LOG_LEVEL_WARNING);
 	if (args_count(cli->args, "verbose") > 0)
@@ -102,6 +132,8 @@ run_command(struct cli *cli, struct err *err)
 		    args_verb(cli->args));
 	if (!entry->is_bare && wire_init(&cli->wire, cli->args, err) < 0)
 		return -1;
+	if (cli->order.fd >= 0)
+		cli->wire.engine.order = &cli->run_order;
 	code = entry->run(cli, err);
 	out_progress_end(cli);
 	if (code >= 0 && out_flush(err) < 0)
@@ -167,6 +199,11 @@ main(int argc, char **argv)
 		help_print(&args, stdout);
 		return out_flush(&err) < 0 ? EXIT_FAILURE : EXIT_OK;
 	}
+	if (order_take(&cli.order, &err) < 0) {
+		log_err(&err);
+		return exit_code_of(argc, argv, err.kind);
+	}
+	order_obey(&cli.order);
 	read_global_options(&cli);
 	code = run_command(&cli, &err);
 	if (code < 0) {
@@ -176,6 +213,7 @@ main(int argc, char **argv)
 			print_error_json(&err);
 	}
 	wire_done(&cli.wire);
+	report_result(cli.order.fd, code < 0 ? &err : NULL, code == EXIT_WARNINGS ? 1 : 0);
 
 	return code >= 0 ? code : exit_code_of(argc, argv, err.kind);
 }

@@ -1,0 +1,137 @@
+/* What the files of the daemon share: one struct, and the calls between its parts. */
+#ifndef APP_DAEMON_DAEMON_INTERNAL_H
+#define APP_DAEMON_DAEMON_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "app/timetable.h"
+#include "app/web/web.h"
+#include "app/wire.h"
+#include "base/clock.h"
+#include "base/scope.h"
+#include "base/vec.h"
+#include "catalog/catalog_schedule.h"
+
+struct args;
+struct err;
+struct loop;
+struct loop_timer;
+struct loop_watch;
+struct notify;
+struct worker;
+
+#define DAEMON_TICK_US (15 * US_PER_S)
+
+/* A run that goes on: of the schedule, or started from the page. */
+struct daemon_run {
+	struct daemon *daemon;
+	char *job;
+	char *source;
+	char *verb;
+	struct worker *worker; /* NULL: begun by an earlier process, only its locks are known */
+	struct wall_time due;  /* 0: not by the schedule */
+	unsigned attempt;
+	char *run_id; /* NULL: not begun yet */
+	char *phase;
+	uint64_t done_bytes;
+	uint64_t total_bytes;
+	struct wall_time stalled_since; /* 0: it speaks */
+	bool may_retry;
+};
+
+/* A job that never ends. */
+struct daemon_keeper {
+	struct daemon *daemon;
+	char *job;
+	struct worker *worker; /* NULL: it waits to be started again */
+	struct loop_timer *again;
+	int64_t backoff_us;
+	struct mono_time started;
+	struct wall_time broken_since; /* 0: it runs */
+	bool is_unwanted;              /* the configuration names it no more */
+};
+
+struct daemon {
+	const struct args *args;
+	struct loop *loop;
+	struct wire wire;
+	char *store_failure; /* why there is no store; NULL: there is one */
+	int lock_fd;
+
+	/* ---- made of the configuration, and made again with each one ---- */
+	struct timetable table;
+	struct schedule_rows known;
+	struct agenda *agenda;
+	struct agenda_host host;
+	struct notify *notify;
+	struct web *web;
+	struct web_host web_host;
+	struct loop_watch *web_watch;
+	bool is_page_missing; /* it should be there, and cannot listen */
+
+	/* ---- what goes on, whatever the configuration ---- */
+	VEC(struct daemon_run *) runs;
+	VEC(struct daemon_keeper *) keepers;
+	struct worker *rebuild; /* brings the catalog up to the store */
+
+	struct loop_timer *step; /* the agenda's next */
+	struct loop_timer *tick; /* every 15 s */
+	struct loop_timer *poll; /* runs of an earlier process */
+	struct loop_timer *beat; /* the service manager's watchdog */
+	struct loop_timer *page; /* what the page waits for */
+	struct loop_timer *grace;
+
+	/* ---- news for the alarms ---- */
+	char *config_failure;
+	struct wall_time config_failed_at;
+	int64_t clock_offset_us; /* the wall clock minus the time since the start */
+	int64_t clock_jump_us;
+	struct wall_time save_failed_at; /* the last that was told */
+	unsigned ticks;
+
+	bool is_stopping;
+	bool wants_rebuild;
+};
+
+/* ---- jobs.c ---- */
+
+/* Make the agenda of the present configuration, and find out what became of what was begun. */
+int daemon_open_agenda(struct daemon *daemon, struct err *err) MUST_CHECK;
+void daemon_close_agenda(struct daemon *daemon);
+
+/* Do what is due, and set the timer for what comes. */
+void daemon_step(struct daemon *daemon);
+void daemon_poll_runs(struct daemon *daemon);
+
+/* Begin a job by hand, as the page asks for. */
+int daemon_run_now(struct daemon *daemon, const char *job, struct err *err) MUST_CHECK;
+struct daemon_run *daemon_find_run(const struct daemon *daemon, const char *job);
+void daemon_stop_runs(struct daemon *daemon);
+void daemon_leave_runs(struct daemon *daemon);
+
+/* ---- keepers.c ---- */
+void daemon_update_keepers(struct daemon *daemon);
+void daemon_stop_keepers(struct daemon *daemon);
+void daemon_free_keepers(struct daemon *daemon);
+
+/* ---- news.c ---- */
+void daemon_tick(struct daemon *daemon);
+void daemon_check_clock(struct daemon *daemon);
+
+/* ---- page.c ---- */
+void daemon_open_page(struct daemon *daemon);
+void daemon_close_page(struct daemon *daemon);
+
+/* ---- daemon.c ---- */
+
+/* argv of a command of our own with the same configuration, NULL-terminated, into `argv` of 8. */
+void daemon_argv(const struct daemon *daemon, const char *verb, const char *word,
+    const char **argv);
+
+/* The last run has ended while stopping: look whether that was all. */
+void daemon_look_whether_done(struct daemon *daemon);
+
+/* The catalog says that it is damaged: set it aside and begin anew, when the callbacks are done. */
+void daemon_catalog_failed(struct daemon *daemon, const struct err *err);
+
+#endif
