@@ -176,6 +176,14 @@ const scenarios = {
 		return { states, axe: axeWhileLost };
 	},
 
+	async refused() {
+		const page = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+		await page.goto(url);
+		await page.waitForFunction(() => document.querySelector("#contact").innerText.trim() !== "");
+		await shot(page, "no-store");
+		return { banner: await page.textContent("#contact") };
+	},
+
 	async run() {
 		const page = await open({}, `#run=${encodeURIComponent(options.run)}`);
 		await page.waitForFunction(() => document.querySelector("#log").textContent.includes("\n"));
