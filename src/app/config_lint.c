@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "app/config_lint_times.h"
 #include "app/config_lint_web.h"
 #include "app/notify/alert_lint.h"
 #include "base/err.h"
@@ -281,6 +282,7 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 		lint_same_folder(&lint, job);
 		lint_same_stream(&lint, job);
 	}
+	config_lint_times(config, now, problems);
 	config_lint_web(config, problems);
 	alert_lint(config, problems);
 }

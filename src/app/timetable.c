@@ -108,7 +108,8 @@ add_job(struct timetable *table, const struct config_job *from, const struct sch
 		vec_push(&table->calendars, calendar);
 	to->job = (struct agenda_job){
 		.name = from->name,
-		.source = from->source,
+		/* Looking after a log that has arrived does not touch the server. */
+		.source = config_job_is_stream(from) ? NULL : from->source,
 		.calendar = calendar,
 		.deadline_us = from->start_deadline_us,
 		.after = from->after.count > 0 ? (const char *const *)from->after.items : NULL,

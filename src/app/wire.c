@@ -7,6 +7,7 @@
 
 #include "app/cli/args.h"
 #include "app/config_open.h"
+#include "app/local_zone.h"
 #include "app/url.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -88,31 +89,6 @@ read_config(struct wire *wire, const char *path, struct err *err)
 	}
 
 	return 0;
-}
-
-/* The zone of this machine, for use without a config: TZ, else where /etc/localtime points. */
-static struct zone *
-open_local_zone(struct err *err)
-{
-	const char *name = getenv("TZ");
-	char target[1024];
-	ssize_t size;
-
-	if (name != NULL && name[0] != '\0')
-		return zone_open(name[0] == ':' ? name + 1 : name, err);
-	size = readlink("/etc/localtime", target, sizeof(target) - 1);
-	if (size > 0) {
-		struct err ignored = ERR_INIT;
-		struct zone *zone;
-
-		target[size] = '\0';
-		name = strstr(target, "zoneinfo/");
-		zone = name != NULL ? zone_open(name + strlen("zoneinfo/"), &ignored) : NULL;
-		if (zone != NULL)
-			return zone;
-	}
-
-	return zone_open("UTC", err);
 }
 
 /* What libpq would take from the environment to connect somewhere else than the config says. */
@@ -279,7 +255,7 @@ wire_init(struct wire *wire, const struct args *args, struct err *err)
 		note_jobs(wire);
 		return 0;
 	}
-	wire->zone = open_local_zone(err);
+	wire->zone = local_zone_open(err);
 	wire->engine.zone = wire->zone;
 
 	return wire->zone != NULL ? 0 : -1;

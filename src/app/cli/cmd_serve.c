@@ -63,14 +63,14 @@ add_next(const struct cli *cli, const struct timetable_job *job, struct wall_tim
 	json_t *object = json_object();
 
 	(void)json_object_set_new(object, "job", out_json_text(job->job.name));
-	(void)json_object_set_new(object, "source", out_json_text(job->job.source));
+	(void)json_object_set_new(object, "source", out_json_text(job->of->source));
 	(void)json_object_set_new(object, "kind", out_json_text(job->of->kind));
 	(void)json_object_set_new(object, "due", out_json_time(due));
 	(void)json_array_append_new(array, object);
 	table_cell(table, "%s", out_time(cli, due, at));
 	table_cell(table, "%s", out_ago(due, in));
 	table_cell(table, "%s", job->job.name);
-	table_cell(table, "%s of %s", job->of->kind, job->job.source);
+	table_cell(table, "%s of %s", job->of->kind, job->of->source);
 }
 
 static int

@@ -208,7 +208,9 @@ main(int argc, char **argv)
 	code = run_command(&cli, &err);
 	if (code < 0) {
 		out_progress_end(&cli);
-		log_err(&err);
+		/* The daemon that started us tells it, once. */
+		if (cli.order.fd < 0)
+			log_err(&err);
 		if (cli.is_json && !cli.has_answered)
 			print_error_json(&err);
 	}

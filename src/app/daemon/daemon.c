@@ -72,7 +72,7 @@ start_rebuild(struct daemon *daemon)
 	daemon_argv(daemon, "list", NULL, argv);
 	daemon->rebuild = worker_start(daemon->loop, &options, &err);
 	if (daemon->rebuild == NULL)
-		log_err(&err);
+		log_warning("%s, continuing", err.msg);
 }
 
 /* ---- a configuration in use ----------------------------------------------------------------- */
@@ -170,8 +170,9 @@ on_hup(void *context)
 	service_tell_reloading();
 	free(TAKE(daemon->config_failure));
 	if (renew(daemon, &err) < 0) {
-		log_err(&err);
-		log_warning("the configuration in use stays");
+		log_warning("the new configuration is not used, the old one stays: %s", err.msg);
+		if (err.hint[0] != '\0')
+			log_info("hint: %s", err.hint);
 		daemon->config_failure = xstrdup(err.msg);
 		daemon->config_failed_at = clock_wall();
 	} else {
@@ -199,7 +200,7 @@ replace_catalog(void *context)
 		end_with(daemon, &err);
 		return;
 	}
-	log_error("the catalog was damaged: it is kept as '%s', and made again from the store",
+	log_warning("the catalog was damaged: it is kept as '%s', and made again from the store",
 	    moved);
 	daemon->wire.engine.catalog = catalog_open(path, &err);
 	if (daemon->wire.engine.catalog == NULL || open_parts(daemon, &err) < 0) {

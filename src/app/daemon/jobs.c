@@ -164,6 +164,14 @@ static const char *const outcome_words[] = {
 	[AGENDA_NEVER_BEGAN] = "never began",
 };
 
+static void
+tell_failure(const char *job, const char *how, const struct err *failure)
+{
+	log_warning("job '%s' %s: %s", job, how, failure->msg);
+	if (failure->hint[0] != '\0')
+		log_info("hint: %s", failure->hint);
+}
+
 /* Settle a run whose process is gone; a row that says it runs is of one that died. */
 static void
 settle(struct daemon_run *run, const struct err *failure)
@@ -187,7 +195,7 @@ settle(struct daemon_run *run, const struct err *failure)
 	}
 	outcome = judge(run, &row, failure);
 	if (failure->kind != ERR_NONE)
-		log_warning("job '%s' %s: %s", run->job, outcome_words[outcome], failure->msg);
+		tell_failure(run->job, outcome_words[outcome], failure);
 	else
 		log_info("job '%s' %s", run->job, outcome_words[outcome]);
 	agenda_ended(daemon->agenda, run->job, outcome, clock_wall());
@@ -285,7 +293,7 @@ host_start(void *context, const char *name, const struct agenda_state *state)
 	log_info("job '%s' begins%s", name, state->attempt > 1 ? " again" : "");
 	if (start_worker(run, job, &err) == 0)
 		return;
-	log_err(&err);
+	log_warning("job '%s': %s, continuing", name, err.msg);
 	loop_defer(daemon->loop, settle_unstarted, run);
 }
 

@@ -89,7 +89,7 @@ start(void *context)
 	keeper->worker = worker_start(keeper->daemon->loop, &options, &err);
 	if (keeper->worker != NULL)
 		return;
-	log_err(&err);
+	log_warning("job '%s': %s, continuing", keeper->job, err.msg);
 	loop_timer_start(keeper->again, BACKOFF_MAX_US);
 }
 

@@ -148,7 +148,7 @@ daemon_open_page(struct daemon *daemon)
 		    daemon, &err);
 	if (daemon->web_watch == NULL) {
 		if (!daemon->is_page_missing)
-			log_error("no page: %s, continuing without", err.msg);
+			log_warning("no page: %s, continuing without", err.msg);
 		daemon->is_page_missing = true;
 		daemon_close_page(daemon);
 		return;

@@ -135,6 +135,53 @@ test_jobs_in_one_folder(void **state)
 }
 
 static void
+test_what_comes_after_what(void **state)
+{
+	(void)state;
+	assert_lint(HEAD "  a: { source: pg, do: dump, folder: a, after: [b] }\n"
+			 "  b: { source: pg, do: dump, folder: b, after: [c] }\n"
+			 "  c: { source: pg, do: dump, folder: c, after: [a, x] }\n"
+			 "  w: { source: pg, do: wal, continuous: true, after: c }\n"
+			 "  v: { source: pg, do: base, after: w }\n",
+	    "7 job 'a' comes after itself\n"
+	    "8 job 'b' comes after itself\n"
+	    "9 job 'c': after: there is no job 'x'\n"
+	    "9 job 'c' comes after itself\n"
+	    "10 job 'w': what runs all the time comes after nothing\n"
+	    "11 job 'v': after: job 'w' never ends\n");
+	assert_lint(HEAD "  a: { source: pg, do: dump, folder: a, at: '04:00' }\n"
+			 "  b: { source: pg, do: base, after: [a] }\n"
+			 "  c: { source: pg, do: dump, folder: c, at: '05:00', after: [a, b] }\n",
+	    "");
+}
+
+static void
+test_two_at_the_same_time(void **state)
+{
+	(void)state;
+	assert_lint(HEAD "  a: { source: pg, do: dump, at: '04:00' }\n"
+			 "  b: { source: pg, do: base, cron: '0 4 * * sun' }\n",
+	    "!8 jobs 'a' and 'b' are both due at 2026-01-18 04:00:00 +01:00; of one source they run one after the other\n");
+	assert_lint(HEAD "  a: { source: pg, do: dump, at: '04:00' }\n"
+			 "  b: { source: pg, do: base, at: '05:00' }\n",
+	    "");
+}
+
+static void
+test_blackouts(void **state)
+{
+	(void)state;
+	assert_lint(HEAD "  a: { source: pg, do: dump, at: '04:00' }\n"
+			 "blackouts:\n"
+			 "  shift: { at: '5:45', for: 30min, jobs: [a] }\n"
+			 "  long: { at: ['5:45', '17:45'], for: 12h }\n"
+			 "  odd: { at: '25:00', for: 1h, jobs: [a, z] }\n",
+	    "10 blackout 'long' lasts longer than until it begins again: nothing could ever run\n"
+	    "11 blackout 'odd': at: '25:00' is not a time of day\n"
+	    "11 blackout 'odd': there is no job 'z'\n");
+}
+
+static void
 test_wal_without_a_base(void **state)
 {
 	(void)state;
@@ -156,7 +203,7 @@ test_two_receivers_of_one_source(void **state)
 			 "  v: { source: pg, do: wal, continuous: true }\n"
 			 "  w: { source: pg, do: wal, at: '04:00' }\n"
 			 "  x: { source: pg, do: wal, continuous: true }\n",
-	    "10 jobs 'v' and 'x' both receive the WAL of 'pg'\n");
+	    "10 jobs 'v' and 'x' both receive the stream of 'pg'\n");
 }
 
 /* ---- config show -------------------------------------------------------------------------- */
@@ -266,6 +313,9 @@ main(void)
 		cmocka_unit_test(test_times_that_a_clock_change_skips),
 		cmocka_unit_test(test_what_does_not_fit_the_interval),
 		cmocka_unit_test(test_jobs_in_one_folder),
+		cmocka_unit_test(test_what_comes_after_what),
+		cmocka_unit_test(test_two_at_the_same_time),
+		cmocka_unit_test(test_blackouts),
 		cmocka_unit_test(test_wal_without_a_base),
 		cmocka_unit_test(test_two_receivers_of_one_source),
 		cmocka_unit_test(test_what_is_shown_can_be_read_again),

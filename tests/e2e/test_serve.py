@@ -1,0 +1,330 @@
+"""The daemon on a real Redis, in fast time: runs happen once, whatever is done to it."""
+import os
+import random
+import signal
+import socket
+
+import pytest
+
+from daemon import MONDAY, Daemon, build_clock, wait_for
+from program import Program
+from redis_server import PASSWORD, RedisServer, redis_bin
+from store import Store
+
+DAY = 86400
+
+
+@pytest.fixture(scope="session")
+def fast_clock(base_folder):
+    return build_clock(base_folder)
+
+
+@pytest.fixture(scope="module")
+def redis(base_folder):
+    server = RedisServer(os.path.join(base_folder, "serve-redis"))
+    server.start()
+    for number in range(50):
+        server.cli("SET", f"tag:{number}", "x" * 100)
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def big_redis(base_folder):
+    """Two megabytes, which at 64 KiB a second is a long run."""
+    server = RedisServer(os.path.join(base_folder, "serve-big"), "--rdbcompression", "no")
+    server.start()
+    for number in range(20):
+        server.cli("SETRANGE", f"big:{number}", "100000", "x")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def bs(work):
+    program = Program(work, [redis_bin()], [PASSWORD])
+    yield program
+    program.end_all()
+    program.assert_no_secret_on_disk(os.path.join(work, "store"))
+
+
+@pytest.fixture
+def password(work):
+    path = os.path.join(work, "password")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(PASSWORD + "\n")
+    os.chmod(path, 0o600)
+    return path
+
+
+@pytest.fixture
+def serve(bs, work, fast_clock, redis, password):
+    made = []
+
+    def make(jobs, server=redis, wall=MONDAY, more="", page=None, **kwargs):
+        daemon = Daemon(bs, work, fast_clock, server, password, wall)
+        daemon.port = page or daemon.port
+        made.append(daemon)
+        daemon.write(jobs, more, **kwargs)
+        bs.ok("backup", server.url, "--store", daemon.store, "--password-file", password,
+              "--name", "redis")
+        return daemon.start()
+    yield make
+    for daemon in made:
+        if daemon.running and daemon.running.is_running():
+            daemon.kill()
+        daemon.end_workers()
+
+
+OFTEN = "every: 60s, keep: 7d"
+SLOW = "every: 1h, keep: 7d, rate_limit: 64KiB"
+
+
+def test_runs_happen_and_are_recorded(serve, bs):
+    daemon = serve({"often": OFTEN, "nightly": 'at: "00:02", keep: 7d', "copy": "after: [nightly]"})
+    daemon.wait_runs("often", 5, "ok")
+    nightly, = daemon.wait_runs("nightly", 1, "ok")
+    assert nightly["due"] == (MONDAY + 120) * 1000000 and nightly["attempt"] == 1
+    copy, = daemon.wait_runs("copy", 1, "ok")
+    assert copy["due"] == nightly["due"] and copy["started"] >= nightly["finished"]
+    assert "200 OK" in daemon.ask("/readyz")
+    # The same run by hand has the same record, but no due time.
+    wait_for(lambda: bs.run("run", "nightly", "-c", daemon.path).code == 0)
+    assert daemon.runs("nightly")[-1]["due"] == 0
+    daemon.stop()
+    daemon.assert_each_due_time_has_one_record("often", 60)
+    assert not daemon.runs("often", "running")
+    listed = bs.json("list", "often", "-c", daemon.path)["backups"]
+    assert len(listed) == len(daemon.runs("often", "ok"))
+    rows = bs.json("next", "-c", daemon.path, "--count", "4")["next"]
+    assert [row["job"] for row in rows].count("often") == 4 or rows[0]["job"] == "nightly"
+
+
+def test_a_second_one_is_refused(serve, bs):
+    daemon = serve({"often": OFTEN})
+    refused = bs.run("serve", "-c", daemon.path, expect=4)
+    assert "serves already" in refused.err
+    daemon.stop()
+
+
+def test_reload_swaps_or_keeps(serve, bs):
+    daemon = serve({"often": OFTEN})
+    daemon.wait_runs("often", 1)
+    with open(daemon.path, encoding="utf-8") as file:
+        good = file.read()
+    with open(daemon.path, "w", encoding="utf-8") as file:
+        file.write(good.replace("keep:", "kep:"))
+    daemon.running.signal(signal.SIGHUP)
+    daemon.wait_log("the old one stays")
+    count = len(daemon.runs("often"))
+    daemon.wait_runs("often", count + 2)
+    wait_for(lambda: [row for row in daemon.rows("SELECT * FROM alarm WHERE rule = "
+                                                 "'config_reload_failed' AND cleared_at = 0")])
+    daemon.write({"often": OFTEN, "other": OFTEN})
+    daemon.running.signal(signal.SIGHUP)
+    daemon.wait_log("was read again")
+    daemon.wait_runs("other", 2)
+    wait_for(lambda: not daemon.rows("SELECT * FROM alarm WHERE rule = 'config_reload_failed' "
+                                     "AND cleared_at = 0"))
+    daemon.write({"other": OFTEN})
+    daemon.running.signal(signal.SIGHUP)
+    wait_for(lambda: not daemon.rows("SELECT * FROM schedule WHERE job = 'often'"))
+    daemon.stop()
+    daemon.assert_each_due_time_has_one_record("other", 60)
+
+
+def test_a_killed_daemon_leaves_its_worker_to_the_next(serve, big_redis):
+    daemon = serve({"slow": SLOW}, server=big_redis)
+    daemon.wait_runs("slow", 1, "running")
+    before = daemon.workers()
+    daemon.kill()
+    assert daemon.workers() == before != []
+    daemon.start()
+    wait_for(lambda: daemon.runs("slow", "ok"), 120, lambda: daemon.runs("slow"))
+    run, = [row for row in daemon.runs("slow") if row["due"] == daemon.runs("slow")[0]["due"]]
+    assert run["state"] == "ok" and run["attempt"] == 1
+    daemon.stop()
+
+
+def test_a_killed_worker_is_lost_and_tried_again(serve, big_redis):
+    daemon = serve({"slow": SLOW}, server=big_redis)
+    daemon.wait_runs("slow", 1, "running")
+    daemon.end_workers()
+    lost, = daemon.wait_runs("slow", 1, "lost")
+    second = daemon.wait_runs("slow", 2)[1]
+    assert second["due"] == lost["due"] and second["attempt"] == 2
+    assert second["started"] - lost["finished"] > 40 * 1000000
+    # Both at once: the next process finds that it is dead, and goes on with the third attempt.
+    daemon.kill()
+    daemon.end_workers()
+    daemon.start()
+    daemon.wait_runs("slow", 2, "lost")
+    assert daemon.wait_runs("slow", 3)[2]["attempt"] == 3
+    daemon.stop()
+
+
+def test_sigterm_ends_a_long_run_cleanly(serve, bs, big_redis):
+    daemon = serve({"slow": SLOW}, server=big_redis)
+    daemon.wait_runs("slow", 1, "running")
+    daemon.stop()
+    assert daemon.runs("slow")[0]["state"] == "cancelled"
+    assert Store(daemon.store).temporary() == []
+    daemon.start()
+    second = daemon.wait_runs("slow", 2)[1]
+    assert second["due"] == daemon.runs("slow")[0]["due"] and second["attempt"] == 2
+    daemon.stop()
+
+
+def test_a_run_that_takes_too_long_is_ended(serve, big_redis):
+    daemon = serve({"slow": SLOW + ", timeout: 2min"}, server=big_redis)
+    run, = daemon.wait_runs("slow", 1, "cancelled")
+    daemon.wait_log("longer than its timeout of 2 min")
+    assert run["attempt"] == 1
+    daemon.stop()
+
+
+def test_a_server_that_is_away_is_tried_again(serve, redis):
+    daemon = serve({"hourly": "every: 2h"}, port=1)
+    rows = daemon.wait_runs("hourly", 4, "failed", timeout=120)
+    assert [row["attempt"] for row in rows] == [1, 2, 3, 4]
+    assert len({row["due"] for row in rows}) == 1
+    gaps = [(after["started"] - before["finished"]) / 6e7
+            for before, after in zip(rows, rows[1:])]
+    assert 0.7 < gaps[0] < 2.5 and 3.9 < gaps[1] < 7.5 and 11.9 < gaps[2] < 20
+    daemon.stop()
+
+
+def test_a_keeper_is_started_again(serve):
+    daemon = serve({"often": OFTEN, "stream": "do: stream, continuous: true, keep: 7d"})
+    daemon.wait_runs("stream", 1, "running")
+    victim, = [pid for pid in daemon.workers()
+               if b"stream" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")]
+    os.kill(victim, signal.SIGKILL)
+    daemon.wait_runs("stream", 2)
+    assert [row["state"] for row in daemon.wait_runs("stream", 2)][0] == "lost"
+    daemon.wait_log("job 'stream' ended: its process was ended by signal 9")
+    # It dies with the daemon, and the next one begins its own.
+    daemon.kill()
+    wait_for(lambda: not [pid for pid in daemon.workers()
+                          if b"stream" in open(f"/proc/{pid}/cmdline", "rb").read()])
+    daemon.start()
+    wait_for(lambda: daemon.runs("stream", "running"))
+    daemon.stop()
+    assert not daemon.runs("stream", "running")
+
+
+def test_a_month_off_is_one_row(serve):
+    daemon = serve({"often": OFTEN})
+    daemon.wait_runs("often", 2)
+    daemon.stop()
+    daemon.set_clock(MONDAY + 30 * DAY)
+    daemon.start()
+    missed, = daemon.wait_runs("often", 1, "missed")
+    assert 43000 < missed["due_count"] < 43300
+    daemon.wait_runs("often", 2, "ok")
+    daemon.stop()
+    daemon.assert_each_due_time_has_one_record("often", 60)
+
+
+def test_maintenance_holds_and_lets_go(serve, bs):
+    daemon = serve({"often": OFTEN})
+    daemon.wait_runs("often", 1, "ok")
+    fast = {"LD_PRELOAD": daemon.clock}
+    bs.run("maintenance", "on", "-c", daemon.path, expect=2, env=fast)
+    bs.ok("maintenance", "on", "--for", "2h", "--reason", "new switch", "-c", daemon.path, env=fast)
+    daemon.wait_runs("often", 1, "skipped")
+    count = len(daemon.runs("often", "ok"))
+    wait_for(lambda: daemon.runs("often", "skipped")[-1]["due_count"] > 2)
+    assert len(daemon.runs("often", "ok")) == count
+    bs.ok("maintenance", "off", "-c", daemon.path, env=fast)
+    daemon.wait_runs("often", count + 1, "ok")
+    audit = [row["action"] for row in daemon.rows("SELECT * FROM audit ORDER BY seq")]
+    assert audit == ["maintenance on", "maintenance off"]
+    daemon.stop()
+    daemon.assert_each_due_time_has_one_record("often", 60)
+
+
+def test_a_port_that_is_taken(serve):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        daemon = serve({"often": OFTEN}, page=other.getsockname()[1])
+        daemon.wait_log("no page: ")
+        daemon.wait_runs("often", 2, "ok")
+    daemon.wait_log("the page is at")
+    assert "200 OK" in daemon.ask("/healthz")
+    daemon.stop()
+
+
+def test_a_damaged_catalog_is_set_aside(serve, bs):
+    daemon = serve({"often": OFTEN})
+    daemon.wait_runs("often", 3, "ok")
+    daemon.stop()
+    with open(daemon.catalog, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(random.Random(1).randbytes(size - 4096))
+    daemon.start()
+    daemon.wait_runs("often", 2, "ok")
+    assert [name for name in os.listdir(daemon.state) if "damaged" in name]
+    wait_for(lambda: len(daemon.rows("SELECT * FROM backup")) >= 5)
+    daemon.stop()
+
+
+def test_the_service_manager_is_told(serve, work):
+    path = os.path.join(work, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(20)
+        daemon = serve({"often": OFTEN})
+        daemon.stop()
+        daemon.start({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "20000000"})
+        said = manager.recv(4096).decode()
+        while "READY=1" not in said:
+            said += manager.recv(4096).decode()
+        while "WATCHDOG=1" not in said:
+            said += manager.recv(4096).decode()
+        daemon.running.signal(signal.SIGHUP)
+        while "RELOADING=1\nMONOTONIC_USEC=" not in said:
+            said += manager.recv(4096).decode()
+        said = ""
+        while "READY=1" not in said:
+            said += manager.recv(4096).decode()
+        daemon.running.signal(signal.SIGTERM)
+        while "STOPPING=1" not in said:
+            said += manager.recv(4096).decode()
+        daemon.running.wait()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(serve, bs):
+    rounds = int(os.environ.get("BLACKSTART_KILLS", "20"))
+    seed = int(os.environ.get("BLACKSTART_SEED", "1"))
+    luck = random.Random(seed)
+    daemon = serve({"often": OFTEN, "half": "every: 90s, keep: 7d", "copy": "after: [half]"})
+    for _ in range(rounds):
+        daemon.wait_runs("often", 1)
+        wait_for(lambda end=daemon.now() + luck.uniform(5, 150): daemon.now() > end)
+        if luck.random() < 0.4:
+            for pid in daemon.workers():
+                os.kill(pid, signal.SIGKILL)
+        else:
+            daemon.kill()
+            if luck.random() < 0.5:
+                daemon.end_workers()
+            daemon.start()
+    daemon.wait_runs("often", len(daemon.runs("often")) + 1)
+    daemon.stop()
+    daemon.start()
+    daemon.stop()
+    for job, interval_s in (("often", 60), ("half", 90)):
+        assert not daemon.runs(job, "running")
+        daemon.assert_each_due_time_has_one_record(job, interval_s)
+    assert daemon.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+    raised = daemon.rows("SELECT rule, subject, raised_at, event, channel, count(*) AS times "
+                         "FROM outbox GROUP BY rule, subject, raised_at, event, channel")
+    assert all(row["times"] == 1 for row in raised)
+    assert len(bs.json("list", "-c", daemon.path)["backups"]) > 3
+    bs.ok("verify", "--all", "--level", "1", "-c", daemon.path)
+    Store(daemon.store).assert_sound()
