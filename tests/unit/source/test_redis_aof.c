@@ -1,11 +1,12 @@
 /* The manifest of an AOF: what a server takes is taken, what it refuses is refused. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/err.h"
 #include "base/scope.h"
