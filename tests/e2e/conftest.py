@@ -22,6 +22,7 @@ import share
 from postgres import ADMIN_PASSWORD, Server, give_away, peer
 from program import BINARY, Program
 from receiver import JOB, Receiver
+from redis_server import redis_version
 from store import Store
 
 counter = itertools.count(1)
@@ -36,6 +37,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than about ten seconds")
     config.addinivalue_line("markers", "needs(program): deselected where a major lacks a program")
     config.addinivalue_line("markers", "since(major): deselected on older servers")
+    config.addinivalue_line("markers", "redis_since(major, minor): deselected on an older Redis")
     config.addinivalue_line("markers", "matrix: only where the other majors run")
 
 
@@ -55,6 +57,9 @@ def pytest_collection_modifyitems(config, items):
         for mark in item.iter_markers("since"):
             if major < mark.args[0]:
                 reason = f"PostgreSQL {major} is older than {mark.args[0]}"
+        for mark in item.iter_markers("redis_since"):
+            if redis_version() < mark.args:
+                reason = f"Redis {redis_version()} is older than {mark.args}"
         if item.get_closest_marker("matrix") and is_own and not os.environ.get("BLACKSTART_ALL"):
             reason = "belongs to the run over all majors"
         (left_out if reason else kept).append((item, reason))

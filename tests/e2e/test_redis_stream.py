@@ -12,8 +12,9 @@ import types
 import pytest
 
 from program import Program
-from redis_server import PASSWORD, RedisServer, fill, redis_program
-from redis_stream import Link, Receiver, commands_of, poll
+from redis_server import (PASSWORD, RedisServer, fill, has_functions, redis_program,
+                          redis_version)
+from redis_stream import Link, Receiver, commands_of, poll, without_notes
 from store import Store
 
 
@@ -87,14 +88,15 @@ def test_what_is_received_is_what_the_server_has(new_redis, receive, rebuild, di
                  "EVAL \"redis.call('set','lua','1') redis.call('incr','lua')\" 0",
                  "SET gone 1 PXAT 4102444800000", "XADD stream * a 1", "PUBLISH news hello",
                  f"SET large {'x' * 300000}"])
-    server.cli("FUNCTION", "LOAD", "#!lua name=more\n"
-               "redis.register_function('g', function() return 1 end)")
+    if has_functions():
+        server.cli("FUNCTION", "LOAD", "#!lua name=more\n"
+                   "redis.register_function('g', function() return 1 end)")
     end = receiver.wait_all()
     receiver.stop()
     base, = receiver.bases()
     assert base["job"] == "redis-stream" and base["kind"] == "rdb"
     assert base["content"]["transfer"]["is_diskless"] == (diskless == "yes")
-    assert server.info("total_forks") == "1"
+    assert server.info("total_forks") in ("1", None)
     # A Redis has no identity that it could be known by again.
     assert not os.path.exists(os.path.join(receiver.store, ".blackstart/source"))
     commands = receiver.commands()
@@ -134,8 +136,9 @@ def test_wait_does_not_count_us_and_failover_does_not_choose_us(new_redis, recei
     # On one connection, since WAIT speaks of its own writes.
     answers = server.cli(stdin="SET b 1\nWAIT 1 300\n").splitlines()
     assert answers == ["OK", "0"]
-    server.cli("FAILOVER", "TIMEOUT", "300", check=False)
-    poll(lambda: server.info("master_failover_state") == "no-failover")
+    if redis_version() >= (6, 2):
+        server.cli("FAILOVER", "TIMEOUT", "300", check=False)
+    poll(lambda: server.info("master_failover_state") in ("no-failover", None))
     assert server.info("role") == "master"
     write(server, "still")
     receiver.wait_all()
@@ -304,7 +307,8 @@ def test_a_failover_is_a_branch_and_needs_no_new_copy(new_redis, receive, rebuil
     base, = receiver.bases()
     file = next(f["name"] for f in base["files"] if f["name"].endswith(".rdb"))
     with open(os.path.join(receiver.store, "redis", file), "rb") as rdb:
-        data = rdb.read() + first + b"".join(data for _, data in receiver.pieces(2))
+        stream = first + b"".join(data for _, data in receiver.pieces(2))
+        data = rdb.read() + (stream if redis_version() >= (7, 0) else without_notes(stream))
     with open(os.path.join(again.data, "appendonly.aof"), "wb") as aof:
         aof.write(data)
     try:
@@ -708,7 +712,7 @@ def test_a_copy_in_vain_is_not_asked_for_again_at_once(new_redis, receive, store
     receiver.point_at(types.SimpleNamespace(port=road.port))
     receiver.start(wait=False)
     receiver.wait_said("the last full copy was in vain: the next is asked for at")
-    assert server.info("total_forks") == "1"
+    assert server.info("total_forks") in ("1", None)
     assert store.manifests() == [] and receiver.names() == []
     receiver.stop()
     # A new run may: somebody has looked at it.
@@ -718,7 +722,7 @@ def test_a_copy_in_vain_is_not_asked_for_again_at_once(new_redis, receive, store
     receiver.wait_all(server)
     receiver.stop()
     road.close()
-    assert len(receiver.bases()) == 1 and server.info("total_forks") == "2"
+    assert len(receiver.bases()) == 1 and server.info("total_forks") in ("2", None)
     assert store.temporary() == []
 
 
@@ -756,6 +760,7 @@ def test_a_server_that_falls_silent_is_left(new_redis, receive):
     assert len(receiver.bases()) == 1
 
 
+@pytest.mark.redis_since(7, 0)
 def test_by_hand_as_the_documentation_says(new_redis, receive, work):
     """The pieces are files that Redis' own programs read, and cut at a second."""
     server = new_redis()
