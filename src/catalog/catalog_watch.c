@@ -18,11 +18,14 @@ run_outcome_done(struct run_outcome *outcome)
 
 /*
  * By the order in which they were begun (seq), whatever the clock said.  Backups are looked for in
- * the partial indexes, which go back along one job's runs; runs of other verbs are few.
+ * the partial indexes, which go back along one job's runs; runs of other verbs are few.  All
+ * attempts at one due time are one failure, and none while another attempt is to come.
  */
 #define FAILURES_SQL(good_from, ended_from, of_verb)                                               \
-	"SELECT count(*), max(seq) FROM (SELECT seq FROM " ended_from " WHERE " of_verb            \
+	"SELECT count(DISTINCT iif(due = 0, -seq, due)), max(seq) FROM ("                          \
+	"SELECT seq, due FROM " ended_from " WHERE " of_verb                                       \
 	" AND state <> 'running' AND job = ?1 AND state IN ('failed', 'lost')"                     \
+	" AND (due = 0 OR due <> coalesce((SELECT due FROM schedule WHERE job = ?1), 0))"          \
 	" AND seq > coalesce((SELECT seq FROM " good_from " WHERE " of_verb                        \
 	"  AND state IN ('ok', 'warning') AND job = ?1 ORDER BY seq DESC LIMIT 1), 0)"             \
 	" ORDER BY seq DESC LIMIT ?2)"

@@ -235,6 +235,7 @@ def test_starttls_and_login(site, secure_mail, work):
     assert "password_file" in result.out, "the hint names the key"
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
 def test_tls_from_the_first_byte(site, work):
     server = MailServer(make_certificate(work), ("blackstart", PASSWORD), is_tls=True)
     try:

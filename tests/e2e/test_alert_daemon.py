@@ -3,11 +3,14 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
 from alert_peers import wait_for
-from program import BINARY
+from daemon import Daemon, build_clock
+from program import BINARY, Program
+from redis_server import PASSWORD, RedisServer, redis_bin
 from test_alert import hook, mail, mail_channel, site  # noqa: F401 (fixtures)
 
 TICKER = os.path.join(os.path.dirname(os.path.abspath(BINARY)), "tests/notify/ticker")
@@ -129,7 +132,9 @@ def test_stopped_while_it_delivers(site, hook, ticking):  # noqa: F811
     ticker = ticking()
     site.ended("failed", "x")
     wait_for(lambda: hook.requests, what="the request")
+    began = time.monotonic()
     ticker.stop()
+    assert time.monotonic() - began < 1.5
     assert site.waiting() == [("hook", "raised")]
     release.set()
 
@@ -148,3 +153,61 @@ def test_memory_stays_flat(site, mail, ticking):  # noqa: F811
     assert ticker.memory_kb() <= before + 300
     wait_for(lambda: len(mail.raw) == 70, what="every message")
     ticker.stop()
+
+
+@pytest.fixture
+def daemon(work, hook, mail, base_folder):  # noqa: F811
+    """`serve` in fast time, with a job of a Redis each ten minutes of it."""
+    server = RedisServer(os.path.join(work, "redis"))
+    server.start()
+    bs = Program(work, [redis_bin()], [PASSWORD])
+    password = os.path.join(work, "password")
+    with open(password, "w", encoding="utf-8") as file:
+        file.write(PASSWORD + "\n")
+    os.chmod(password, 0o600)
+    made = Daemon(bs, work, build_clock(work), server, password)
+    made.write({"often": "every: 10min, max_age: 30d"},
+               f"alerts:\n  channels:\n    ahook: {{ type: webhook, url: '{hook.url}/' }}\n"
+               f"    mail: {{ {mail_channel(mail)} }}\n"
+               f"    beat: {{ type: heartbeat, job: often, url: '{hook.url}/often' }}\n")
+    bs.ok("backup", server.url, "--store", made.store, "--password-file", password,
+          "--name", "redis")
+    yield made
+    if made.running and made.running.is_running():
+        made.kill()
+    made.end_workers()
+    bs.end_all()
+    server.kill()
+
+
+@pytest.mark.slow
+def test_through_serve(daemon, mail, hook):  # noqa: F811
+    hook.behave = lambda request: 200 if "often" in request["path"] else 503
+    daemon.start()
+    daemon.wait_runs("often", 2, "ok")
+    wait_for(lambda: [p for p in hook.paths() if p.startswith("/often?")], what="the heartbeat")
+    assert mail.raw == []
+    daemon.redis.kill()
+    wait_for(lambda: any("WARNING: often: the last run failed" in s for s in mail.subjects()),
+             timeout=90, what="the alarm")
+    failed = daemon.runs("often", "failed")
+    assert len({run["due"] for run in failed}) < len(failed) or len(failed) == 1, \
+        "all attempts at one due time are one failure"
+    text = daemon.ask("/metrics").partition("\r\n\r\n")[2]
+    assert 'blackstart_run_last_status{name="often",source="redis"} 0' in text
+    assert subprocess.run(["promtool", "check", "metrics"], input=text.encode(),
+                          capture_output=True).returncode == 0
+    wait_for(lambda: any("WARNING: ahook: messages do not get through" in s
+                         for s in mail.subjects()), timeout=90, what="the failing channel's alarm")
+    daemon.kill()
+    daemon.end_workers()
+    daemon.redis.start()
+    daemon.start()
+    wait_for(lambda: any("OVER: often: " in s for s in mail.subjects()), timeout=90,
+             what="the end of it")
+    daemon.stop()
+    seen = {}
+    for message, raw in zip(mail.messages, mail.raw):
+        assert seen.setdefault(message["Message-ID"], raw) == raw
+    raised = [s for s in mail.subjects() if "WARNING: often: the last run failed" in s]
+    assert len(raised) == 1, mail.subjects()

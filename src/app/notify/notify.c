@@ -1,5 +1,6 @@
 #include "app/notify/notify.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include "app/notify/setup.h"
@@ -10,6 +11,8 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "os/process.h"
+
+enum { END_WAIT_MS = 200 };
 
 struct notify {
 	struct wire *wire;
@@ -31,12 +34,30 @@ notify_new(struct wire *wire, const char *store_failure, struct wall_time now, s
 	return TAKE(notify);
 }
 
+/*
+ * One that is at work ends between two messages; one that hangs is killed, which loses nothing.
+ * The daemon waits for this when it reloads, so it must be short.
+ */
+static void
+end_delivery(struct notify *notify)
+{
+	struct process_exit end;
+	struct err running = ERR_INIT;
+
+	if (notify->delivery == NULL)
+		return;
+	process_signal(notify->delivery, SIGTERM);
+	if (process_wait(notify->delivery, END_WAIT_MS, &end, &running) < 0)
+		process_signal(notify->delivery, SIGKILL);
+	process_free(notify->delivery);
+}
+
 void
 notify_free(struct notify *notify)
 {
 	if (notify == NULL)
 		return;
-	process_free(notify->delivery);
+	end_delivery(notify);
 	watch_free(notify->watch);
 	notify_setup_done(&notify->setup);
 	free(notify);

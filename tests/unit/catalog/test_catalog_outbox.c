@@ -249,6 +249,22 @@ test_failures_in_a_row(void **state)
 }
 
 static void
+test_attempts_at_one_due_time_are_one_failure(void **state)
+{
+	struct fixture *f = *state;
+
+	add_run(f, "a", "backup", RUN_FAILED, 1);
+	add_run(f, "a", "backup", RUN_FAILED, 2);
+	fixture_sql(f, "UPDATE run SET due = 500, attempt = seq");
+	fixture_sql(f, "INSERT INTO schedule VALUES ('a', '', 0, 0, 500, 0, 2, 900, 0, 0, 0)");
+	assert_int_equal(failures(f, "backup", NULL), 0); /* a third one is to come */
+	fixture_sql(f, "UPDATE schedule SET due = 0");
+	assert_int_equal(failures(f, "backup", "a-2"), 1);
+	add_run(f, "a", "backup", RUN_FAILED, 3); /* by hand */
+	assert_int_equal(failures(f, "backup", "a-3"), 2);
+}
+
+static void
 test_the_stamp_moves_with_every_change(void **state)
 {
 	struct fixture *f = *state;
@@ -288,6 +304,8 @@ main(void)
 		    fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_failures_in_a_row, fixture_setup,
 		    fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_attempts_at_one_due_time_are_one_failure,
+		    fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_the_stamp_moves_with_every_change,
 		    fixture_setup, fixture_teardown),
 	};
