@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "base/log.h"
+
 enum { REPORT_INTERVAL_MS = 200 };
 
 void
@@ -29,6 +31,8 @@ progress_phase(struct progress *progress, const char *phase, uint64_t total_byte
 	progress->done_bytes = 0;
 	progress->total_bytes = total_bytes;
 	progress->began = clock_mono();
+	if (phase != NULL)
+		log_debug("phase: %s", phase);
 	progress_flush(progress);
 }
 

@@ -21,7 +21,10 @@ struct progress {
 	void *context;
 };
 
-/* NULL progress is accepted everywhere: nobody wants to know. */
+/*
+ * NULL progress is accepted everywhere: nobody wants to know.  A new phase is also a line "phase:
+ * NAME" in the run's log, which tells later how long each took.
+ */
 void progress_phase(struct progress *progress, const char *phase, uint64_t total_bytes);
 void progress_add(struct progress *progress, uint64_t bytes);
 void progress_set(struct progress *progress, uint64_t done_bytes);

@@ -44,6 +44,7 @@ void
 answer_done(struct answer *answer)
 {
 	for (size_t i = 0; i < answer->sources.count; i++) {
+		free(answer->sources.items[i].state);
 		free(answer->sources.items[i].text);
 		free(answer->sources.items[i].why);
 	}
@@ -174,6 +175,7 @@ add_source(struct answer *answer, const struct overview *overview, const struct 
 	struct gathered all = gather(overview, name);
 	struct answer_source *source;
 	SCOPED(str_done) struct str text = STR_INIT;
+	SCOPED(str_done) struct str proof = STR_INIT;
 	char from[WHEN_TEXT_SIZE], to[WHEN_TEXT_SIZE];
 
 	if (all.to.us == 0 && !all.is_expected)
@@ -196,8 +198,9 @@ add_source(struct answer *answer, const struct overview *overview, const struct 
 		    when_text(zone, all.to, false, now, to));
 	else
 		str_addf(&text, "as it was at %s", when_text(zone, all.to, false, now, to));
-	add_proof(&text, overview, name, now);
-	source->text = str_take(&text);
+	add_proof(&proof, overview, name, now);
+	source->text = xasprintf("%s%s", str_text(&text), str_text(&proof));
+	source->state = str_take(&text);
 }
 
 /* ---- all ---------------------------------------------------------------------------------------- */
@@ -251,7 +254,7 @@ conclude(struct answer *answer, const char *store)
 	answer->verdict = ANSWER_BUT;
 	answer->text = speaks->verdict == ANSWER_NO
 	    ? xasprintf("not '%s': %s", speaks->source, speaks->why)
-	    : xasprintf("'%s' only %s: %s", speaks->source, speaks->text, speaks->why);
+	    : xasprintf("'%s' only %s: %s", speaks->source, speaks->state, speaks->why);
 }
 
 void

@@ -27,7 +27,8 @@ struct answer_source {
 	enum answer_verdict verdict;
 	struct wall_time from; /* any second from here to `to`; 0: only as it was at `to` */
 	struct wall_time to;   /* the newest state that comes back; 0: none does */
-	char *text;            /* "to any second since 15 Nov 00:30, in about 9 min ..." */
+	char *state;           /* "to any second since 15 Nov 00:30", "as it was at 15 Nov 00:30" */
+	char *text;            /* with how long it takes and how that is known */
 	char *why;             /* what is wrong, NULL: nothing */
 };
 

@@ -5,7 +5,6 @@
  *   page_server -c CONFIG
  */
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -131,7 +131,7 @@ daemon_open_page(struct daemon *daemon)
 	};
 	struct err err = ERR_INIT;
 
-	if (config->web.listen == NULL || daemon->store_failure != NULL)
+	if (config->web.listen == NULL)
 		return;
 	daemon->web_host = (struct web_host){
 		.wire = &daemon->wire,

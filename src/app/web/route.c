@@ -7,12 +7,14 @@
 #include "app/web/address.h"
 #include "app/web/app_internal.h"
 #include "app/web/asset.h"
+#include "app/wire.h"
 #include "base/mem.h"
 
 /* Who may call a route. */
 enum access {
 	ACCESS_ANYBODY, /* also under a name that is not ours: it tells nothing */
 	ACCESS_READER,
+	ACCESS_STORE,  /* a reader, of what is nothing without the store */
 	ACCESS_LOGIN,  /* a write without a session: the login itself */
 	ACCESS_WRITER, /* a session and its CSRF token */
 };
@@ -29,17 +31,17 @@ static const struct full_route routes[] = {
 	    web_get_ready },
 	{ { METHOD_GET, "/metrics", "Prometheus text" }, ACCESS_READER, web_get_metrics },
 	{ { METHOD_GET, "/api/v1", "these routes" }, ACCESS_READER, web_get_routes },
-	{ { METHOD_GET, "/api/v1/state", "all the page shows" }, ACCESS_READER, web_get_state },
+	{ { METHOD_GET, "/api/v1/state", "all the page shows" }, ACCESS_STORE, web_get_state },
 	{ { METHOD_GET, "/api/v1/runs", "runs, newest first" }, ACCESS_READER, web_get_runs },
 	{ { METHOD_GET, "/api/v1/runs/{id}", "one run" }, ACCESS_READER, web_get_run },
 	{ { METHOD_GET, "/api/v1/runs/{id}/log", "its log from a byte on" }, ACCESS_READER,
 	    web_get_log },
 	{ { METHOD_GET, "/api/v1/backups", "backups, newest first" }, ACCESS_READER,
 	    web_get_backups },
-	{ { METHOD_GET, "/api/v1/backups/{id}", "one backup and its manifest" }, ACCESS_READER,
+	{ { METHOD_GET, "/api/v1/backups/{id}", "one backup and its manifest" }, ACCESS_STORE,
 	    web_get_backup },
 	{ { METHOD_GET, "/api/v1/audit", "who did what" }, ACCESS_READER, web_get_audit },
-	{ { METHOD_GET, "/api/v1/plan", "how to bring a source back to an instant" }, ACCESS_READER,
+	{ { METHOD_GET, "/api/v1/plan", "how to bring a source back to an instant" }, ACCESS_STORE,
 	    web_get_plan },
 	{ { METHOD_GET, "/api/v1/session", "who is logged in" }, ACCESS_READER, web_get_session },
 	{ { METHOD_POST, "/api/v1/login", "begin a session with the token" }, ACCESS_LOGIN,
@@ -166,6 +168,23 @@ may_write(struct web_call *call, enum access access)
 	return true;
 }
 
+/* A store that is gone, as an unmounted disk is, is said to whoever asks. */
+static bool
+has_store(struct web_call *call)
+{
+	const struct web_host *host = call->app->host;
+	SCOPED(str_done) struct str why = STR_INIT;
+
+	if (host->wire->engine.store != NULL)
+		return true;
+	if (host->is_ready == NULL || host->is_ready(host->context, &why))
+		str_add(&why, "no store");
+	reply_refuse(call->reply, 503, "In a terminal, type: blackstart check", "%s",
+	    str_text(&why));
+
+	return false;
+}
+
 static bool
 may_call(struct web_call *call, enum access access)
 {
@@ -178,6 +197,8 @@ may_call(struct web_call *call, enum access access)
 	}
 	if (access == ACCESS_LOGIN || access == ACCESS_WRITER)
 		return may_write(call, access);
+	if (access == ACCESS_STORE)
+		return has_store(call);
 
 	return true;
 }

@@ -232,7 +232,8 @@ on_completed(void *context, struct MHD_Connection *connection, void **state,
 		((struct guest *)info->socket_context)->since = clock_mono();
 	if (exchange == NULL)
 		return;
-	explicit_bzero(exchange->body.data, exchange->body.size); /* it may hold the token */
+	if (exchange->body.size > 0)
+		explicit_bzero(exchange->body.data, exchange->body.size); /* it may be the token */
 	str_done(&exchange->body);
 	free(exchange);
 	*state = NULL;

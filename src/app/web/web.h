@@ -36,7 +36,7 @@ struct web_progress {
 
 /* The daemon behind the page.  A NULL member: it cannot do that. */
 struct web_host {
-	struct wire *wire; /* a loan, with its store open */
+	struct wire *wire; /* a loan; its catalog is open, its store may not be */
 	void *context;
 
 	/* Take the job on, to run as soon as it can.  ERR_BUSY: it runs; ERR_NOT_FOUND. */

@@ -1,7 +1,7 @@
 // Asks for the state every five seconds, shows it, and says loudly when it cannot.
 
 import { byId, replace } from "./dom.js";
-import { getState, loadSession } from "./api.js";
+import { Refused, getState, loadSession } from "./api.js";
 import { showAbnormal } from "./abnormal.js";
 import { showAnswer } from "./answer.js";
 import { leave, showBackup, showRun } from "./detail.js";
@@ -19,6 +19,7 @@ const LOST_MS = 12000; // two polls that came to nothing
 let state = null;
 let heard = null; // when the server last answered, by this machine's steady clock
 let failure = null;
+let told = false; // the server itself said what is wrong
 let spoken = "";
 let timer = null;
 
@@ -48,7 +49,7 @@ function show() {
 
 function showContact() {
 	const silence = heard === null ? null : performance.now() - heard;
-	const isLost = failure !== null && (silence === null || silence > LOST_MS);
+	const isLost = failure !== null && (told || silence === null || silence > LOST_MS);
 
 	document.body.classList.toggle("lost", isLost);
 	if (!isLost) {
@@ -56,8 +57,10 @@ function showContact() {
 			byId("contact").replaceChildren();
 		return;
 	}
-	const text = silence === null ? `NO CONTACT with blackstart: ${failure}`
+	const text = told ? `NO STATE: ${failure}${silence === null ? "" : `. All below is of ${time.clockTime(time.now() - silence)}`}`
+		: silence === null ? `NO CONTACT with blackstart: ${failure}`
 		: `NO CONTACT with blackstart for ${time.span(silence)}: all below is of ${time.clockTime(time.now() - silence)}. Is it running? Type: systemctl status blackstart`;
+	byId("site").textContent = state ? state.site || state.store : "blackstart";
 	if (byId("contact").textContent.trim() !== text)
 		replace(byId("contact"), shape("critical"), " ", text);
 }
@@ -77,7 +80,9 @@ async function poll() {
 		state = got || state;
 		show();
 	} catch (error) {
-		failure = error.name === "TimeoutError" ? "it does not answer" : error.message;
+		told = error instanceof Refused;
+		failure = error.name === "TimeoutError" ? "it does not answer"
+			: error.hint ? `${error.message}. ${error.hint}` : error.message;
 	}
 	showContact();
 	timer = setTimeout(poll, POLL_MS);
@@ -115,6 +120,6 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 document.querySelector('script[src*="uplot"]').addEventListener("load", show);
 onChange(poll);
 setInterval(tick, 1000);
-route();
-poll().then(tick);
+// The first state tells the site's zone, in which everything is shown.
+poll().then(tick).then(route);
 loadSession().then(showSession, () => {}).then(show);

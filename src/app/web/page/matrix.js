@@ -118,10 +118,11 @@ function proved(job) {
 
 function row(state, job) {
 	const running = state.running.find((item) => item.job === job.job);
+	const alarm = state.abnormal.find((item) => item.subject === job.job);
 
 	return h("tr", {},
 		h("th", { scope: "row", class: "job", title: `${job.job}: ${job.kind} of ${job.source}` },
-			job.abnormal ? [shape("warning"), h("span", { class: "unseen" }, "abnormal: ")] : null, job.abnormal ? " " : null,
+			alarm ? [shape(alarm.severity), h("span", { class: "unseen" }, `${alarm.severity}: `), " "] : null,
 			job.job, " ", h("span", { class: "muted" }, job.kind)),
 		h("td", {}, age(job)),
 		h("td", {}, last(job, running)),

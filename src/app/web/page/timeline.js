@@ -49,7 +49,7 @@ function lane(one, at, width, from, to, jobs) {
 		if (end >= from)
 			parts.push(s("rect", { class: "gap", x: x(begin), y: y + 4, width: Math.max(4, x(end) - x(begin)), height: LANE - 8 },
 				s("title", {}, `gap: ${gap.text}`)),
-			s("text", { class: "loud", x: Math.min(x(begin) + 2, width - 30), y: y + 5 }, "gap"));
+			s("text", { class: "loud", x: Math.min(x(begin) + 2, width - 30), y: y + 17 }, "gap"));
 	}
 	for (const [started, consistent, level, job] of series(one.backups)) {
 		const begin = started * 1000;
