@@ -11,12 +11,13 @@ SEED ?= 1
 ROUNDS ?= 20
 FAMILY ?=
 PG ?= pg15
+REDIS ?= redis70
 PYTHON := /usr/bin/python3
 MESON := meson
 NINJA := ninja
 
-.PHONY: all demo test test-unit test-e2e test-matrix install torture torture-mutants bench lint \
-    format fuzz clean
+.PHONY: all demo test test-unit test-e2e test-matrix install torture torture-redis torture-mutants \
+    bench lint format fuzz clean
 
 # Configured anew when a fuzz target comes or goes; ninja sees the rest by itself.
 FUZZ_TARGETS := $(wildcard fuzz/fuzz_*.c)
@@ -51,6 +52,11 @@ test-matrix:
 torture: all
 	tools/setup test
 	tools/torture --build $(BUILD) --seed $(SEED) --rounds $(ROUNDS) --pg $(PG) \
+	    $(if $(FAMILY),--family '$(FAMILY)')
+
+torture-redis: all
+	tools/setup test
+	tools/torture-redis --build $(BUILD) --seed $(SEED) --rounds $(ROUNDS) --redis $(REDIS) \
 	    $(if $(FAMILY),--family '$(FAMILY)')
 
 torture-mutants:

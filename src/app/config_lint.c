@@ -134,6 +134,7 @@ lint_kind(const struct lint *lint, const struct config_job *job)
 		{ "postgres", "base" },
 		{ "postgres", "wal" },
 		{ "redis", "rdb" },
+		{ "redis", "aof" },
 		{ "redis", "stream" },
 	};
 	const struct config_source *source = config_find_source(lint->config, job->source);
@@ -248,7 +249,7 @@ lint_wal(const struct lint *lint, const struct config_job *wal)
 static void
 lint_stream(const struct lint *lint, const struct config_job *stream)
 {
-	if (!str_equals(stream->kind, "stream"))
+	if (!str_equals(stream->kind, "stream") || stream->base_every_us > 0)
 		return;
 	for (size_t i = 0; i < lint->config->jobs.count; i++) {
 		const struct config_job *base = &lint->config->jobs.items[i];
@@ -257,7 +258,7 @@ lint_stream(const struct lint *lint, const struct config_job *stream)
 			return;
 	}
 	config_problems_warning(lint->problems, stream->place,
-	    "Add a job with 'do: rdb' for the same source, like every 6 hours.",
+	    "Leave base_every on, or add a job with 'do: rdb' for the same source.",
 	    "job '%s': there is no rdb job for '%s': a recovery would replay all since the stream began",
 	    stream->name, stream->source != NULL ? stream->source : "");
 }

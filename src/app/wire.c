@@ -32,6 +32,9 @@
 /* Each worker of a chain holds 8 MiB; four outrun what one server process can send. */
 enum { CORES_MAX = 4 };
 
+/* For a busy server that a URL names, at whose end somebody sits and looks on. */
+#define URL_WAIT_US (2 * 60 * US_PER_S)
+
 static const struct source_ops *const drivers[] = { &postgres_source_ops, &redis_source_ops, NULL };
 
 /* A server as the configuration or a URL names it; each driver takes what it knows. */
@@ -49,6 +52,10 @@ struct server {
 	const char *maintenance_database;
 	const char *const *bin_dirs;
 	const char *scratch_user;
+	bool prefers_replica;
+	const char *transfer;
+	int64_t wait_us;
+	const char *aof_dir;
 };
 
 /* ---- the configuration ---------------------------------------------------------------------- */
@@ -144,6 +151,10 @@ open_redis(const struct server *server, struct err *err)
 		.sslcert = server->sslcert,
 		.sslkey = server->sslkey,
 		.scratch_user = server->scratch_user,
+		.prefers_replica = server->prefers_replica,
+		.transfer = server->transfer,
+		.wait_us = server->wait_us,
+		.aof_dir = server->aof_dir,
 	};
 
 	return redis_open(&options, err);
@@ -209,6 +220,10 @@ open_configured(struct wire *wire, const struct config_source *from, struct err 
 		.sslkey = from->sslkey,
 		.bin_dirs = (const char *const *)from->bin_dirs.items,
 		.scratch_user = from->scratch_user,
+		.prefers_replica = from->prefers_replica,
+		.transfer = from->transfer,
+		.wait_us = from->wait_us,
+		.aof_dir = from->aof_dir,
 	};
 
 	if (add_secret(wire, password_path, &server.password, err) < 0) {
@@ -538,7 +553,11 @@ wire_source_url(struct wire *wire, const struct args *args, const char *url_text
 {
 	SCOPED(url_done) struct url url = { .type = NULL };
 	const char *databases[2] = { NULL, NULL };
-	struct server server = { .label = label };
+	struct server server = {
+		.label = label,
+		.prefers_replica = true,
+		.wait_us = URL_WAIT_US,
+	};
 
 	if (url_parse(url_text, &url, err) < 0 ||
 	    add_secret(wire, args_text(args, "password-file"), &server.password, err) < 0)

@@ -135,6 +135,7 @@ static const struct foreign_key {
 	    "Leave it away: each piece of WAL is checked as it arrives." },
 	{ "rate_limit", "wal", false, "is for backups",
 	    "Leave it away: WAL must keep up with the server." },
+	{ "base_every", "stream", true, "is for stream jobs", "Leave it away." },
 	{ "piece_age", "stream", true, "is for stream jobs", "Leave it away." },
 	{ "folder", "stream", false, "cannot be chosen",
 	    "Leave it away: a stream always lies in the folder 'stream' of its source." },

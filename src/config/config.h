@@ -98,6 +98,10 @@ struct config_source {
 	char *sslkey;
 	struct config_list bin_dirs; /* empty: found by themselves */
 	char *scratch_user;          /* NULL: by the driver's rule */
+	bool prefers_replica;
+	char *transfer; /* "auto", "diskless", "disk" */
+	char *aof_dir;  /* NULL: as the server says */
+	int64_t wait_us;
 };
 
 /* How long backups are kept; nothing set: is_unlimited. */
@@ -146,10 +150,11 @@ struct config_job {
 	char *cron;
 	bool is_continuous;
 	bool is_on_change;
-	char *slot;           /* of a wal job: replication slot */
-	char *standby_name;   /* its application_name */
-	int64_t heartbeat_us; /* 0: none */
-	int64_t piece_age_us; /* of a stream job */
+	char *slot;            /* of a wal job: replication slot */
+	char *standby_name;    /* its application_name */
+	int64_t heartbeat_us;  /* 0: none */
+	int64_t piece_age_us;  /* of a stream job */
+	int64_t base_every_us; /* of one, 0: never by itself */
 
 	struct config_keep keep;
 	char *folder;                    /* NULL: the kind's own subfolder */

@@ -10,6 +10,7 @@
 #include "catalog/catalog.h"
 #include "catalog/catalog_piece.h"
 #include "engine/engine.h"
+#include "engine/systems.h"
 #include "os/file.h"
 #include "repo/record.h"
 #include "source/source.h"
@@ -23,6 +24,7 @@ struct engine_archive {
 	struct archive base;
 	struct engine *engine;
 	char *folder; /* in the store: "postgresql/wal" */
+	char *index; /* what the catalog knows the pieces by: the source, or "postgresql@7312..." */
 	char *run_id;
 };
 
@@ -120,8 +122,8 @@ put_rows(struct engine_archive *archive, const struct piece_row *rows, size_t co
 
 	if (catalog_begin(catalog, err) < 0)
 		return -1;
-	if (catalog_piece_put(catalog, archive->base.label, rows, count, err) < 0 ||
-	    catalog_piece_put_marks(catalog, archive->base.label, marks, marks_count, err) < 0 ||
+	if (catalog_piece_put(catalog, archive->index, rows, count, err) < 0 ||
+	    catalog_piece_put_marks(catalog, archive->index, marks, marks_count, err) < 0 ||
 	    catalog_commit(catalog, err) < 0) {
 		catalog_rollback(catalog);
 		return -1;
@@ -168,14 +170,14 @@ index_put(struct archive *base, const struct piece *pieces, size_t count,
 static int
 index_remove(struct archive *base, uint32_t branch, uint64_t number, struct err *err)
 {
-	return catalog_piece_remove(archive_of(base)->engine->catalog, base->label, branch, number,
-	    err);
+	return catalog_piece_remove(archive_of(base)->engine->catalog, archive_of(base)->index,
+	    branch, number, err);
 }
 
 static int
 index_clear(struct archive *base, struct err *err)
 {
-	return catalog_piece_clear(archive_of(base)->engine->catalog, base->label, err);
+	return catalog_piece_clear(archive_of(base)->engine->catalog, archive_of(base)->index, err);
 }
 
 /* A state that a newer version has written is not known to be sound. */
@@ -219,7 +221,7 @@ index_list(struct archive *base, uint32_t branch, uint64_t first, uint64_t last,
 	const struct piece_filter filter = { .branch = branch, .first = first, .last = last };
 	struct piece_collector collector = { .base = { .see = collect_piece } };
 
-	if (catalog_piece_each(archive_of(base)->engine->catalog, base->label, &filter,
+	if (catalog_piece_each(archive_of(base)->engine->catalog, archive_of(base)->index, &filter,
 		&collector.base, err) < 0) {
 		pieces_done(&collector.pieces);
 		return -1;
@@ -274,7 +276,7 @@ index_spans(struct archive *base, struct archive_spans *ret_spans, struct err *e
 	const struct piece_filter all = { .branch = 0, .is_brief = true };
 	struct span_collector collector = { .base = { .see = collect_span } };
 
-	if (catalog_piece_each(archive_of(base)->engine->catalog, base->label, &all,
+	if (catalog_piece_each(archive_of(base)->engine->catalog, archive_of(base)->index, &all,
 		&collector.base, err) < 0) {
 		archive_spans_done(&collector.spans);
 		return -1;
@@ -310,8 +312,8 @@ index_marks(struct archive *base, const char *name, struct archive_marks *ret_ma
 {
 	struct mark_collector collector = { .base = { .see = collect_mark } };
 
-	if (catalog_piece_each_mark(archive_of(base)->engine->catalog, base->label, name,
-		&collector.base, err) < 0) {
+	if (catalog_piece_each_mark(archive_of(base)->engine->catalog, archive_of(base)->index,
+		name, &collector.base, err) < 0) {
 		archive_marks_done(&collector.marks);
 		return -1;
 	}
@@ -389,25 +391,23 @@ static const struct archive_ops engine_archive_ops = {
 	.claim = claim,
 };
 
-/* Of several identities that were accepted one after the other, the last one counts. */
-static int
-find_identity(struct engine *engine, const char *label, char **ret_identity, struct err *err)
+/*
+ * The folder and the name in the index.  Where there is a former system, an index that another
+ * machine made before it was set aside must not be taken for that of the present one.
+ */
+static void
+choose_place(struct engine_archive *archive, const struct stream_kind *stream,
+    struct systems *systems, const char *identity)
 {
-	SCOPED(freep) char *prefix = xasprintf(RECORD_SOURCE_PREFIX "/%s", label);
-	SCOPED(store_listing_done) struct store_listing listing = { .objects = { .count = 0 } };
-	const struct store_object *newest = NULL;
+	const char *label = archive->base.label;
+	bool is_former = identity != NULL && systems_was(systems, identity);
 
-	if (store_list(engine->store, prefix, &listing, err) < 0)
-		return -1;
-	for (size_t i = 0; i < listing.objects.count; i++) {
-		const struct store_object *object = &listing.objects.items[i];
-
-		if (newest == NULL || object->modified.us >= newest->modified.us)
-			newest = object;
-	}
-	*ret_identity = newest != NULL ? source_record_identity(newest->name) : NULL;
-
-	return 0;
+	archive->folder = systems_folder(stream, label, is_former ? identity : NULL);
+	archive->base.identity = is_former ? xstrdup(identity) : TAKE(systems->current);
+	if (systems->formers.count > 0 && archive->base.identity != NULL)
+		archive->index = xasprintf("%s@%s", label, archive->base.identity);
+	else
+		archive->index = xstrdup(label);
 }
 
 static int
@@ -427,9 +427,10 @@ open_folder(struct engine_archive *archive, struct err *err)
 }
 
 struct archive *
-engine_archive_open(struct engine *engine, const struct source_ops *ops, const char *label,
-    const char *run_id, struct err *err)
+engine_archive_open_of(struct engine *engine, const struct source_ops *ops, const char *label,
+    const char *identity, const char *run_id, struct err *err)
 {
+	SCOPED(systems_done) struct systems systems = { .current = NULL };
 	SCOPED(engine_archive_closep) struct archive *base = NULL;
 	struct engine_archive *archive;
 
@@ -438,6 +439,8 @@ engine_archive_open(struct engine *engine, const struct source_ops *ops, const c
 		    "source '%s': a %s source has no continuous stream", label, ops->type);
 		return NULL;
 	}
+	if (systems_read(engine, ops, label, &systems, err) < 0)
+		return NULL;
 	archive = xcalloc(1, sizeof(*archive));
 	base = &archive->base;
 	base->ops = &engine_archive_ops;
@@ -445,12 +448,19 @@ engine_archive_open(struct engine *engine, const struct source_ops *ops, const c
 	base->file_mode = engine->store->file_mode;
 	base->file_gid = engine->store->file_gid;
 	archive->engine = engine;
-	archive->folder = xasprintf("%s/%s", label, ops->stream->folder);
 	archive->run_id = xstrdup(run_id);
-	if (open_folder(archive, err) < 0 || find_identity(engine, label, &base->identity, err) < 0)
+	choose_place(archive, ops->stream, &systems, identity);
+	if (open_folder(archive, err) < 0)
 		return NULL;
 
 	return TAKE(base);
+}
+
+struct archive *
+engine_archive_open(struct engine *engine, const struct source_ops *ops, const char *label,
+    const char *run_id, struct err *err)
+{
+	return engine_archive_open_of(engine, ops, label, NULL, run_id, err);
 }
 
 static int
@@ -462,18 +472,34 @@ stop_at_first(struct store_visitor *visitor, const struct store_entry *entry, st
 	return err_set(err, ERR_EXISTS, "it is not empty");
 }
 
-bool
-engine_archive_exists(struct engine *engine, const struct source_ops *ops, const char *label)
+static bool
+has_files(struct engine *engine, const char *folder)
 {
-	SCOPED(freep) char *folder = NULL;
 	struct store_visitor visitor = { .visit = stop_at_first };
 	struct err found = ERR_INIT;
 
+	return store_scan(engine->store, folder, &visitor, &found) < 0 && found.kind == ERR_EXISTS;
+}
+
+bool
+engine_archive_exists(struct engine *engine, const struct source_ops *ops, const char *label)
+{
+	return engine_archive_exists_of(engine, ops, label, NULL);
+}
+
+bool
+engine_archive_exists_of(struct engine *engine, const struct source_ops *ops, const char *label,
+    const char *identity)
+{
+	SCOPED(freep) char *now = NULL;
+	SCOPED(freep) char *aside = NULL;
+
 	if (ops->stream == NULL)
 		return false;
-	folder = xasprintf("%s/%s", label, ops->stream->folder);
+	now = systems_folder(ops->stream, label, NULL);
+	aside = systems_folder(ops->stream, label, identity);
 
-	return store_scan(engine->store, folder, &visitor, &found) < 0 && found.kind == ERR_EXISTS;
+	return has_files(engine, now) || (identity != NULL && has_files(engine, aside));
 }
 
 void
@@ -487,6 +513,7 @@ engine_archive_close(struct archive *base)
 	free(base->path);
 	free(base->identity);
 	free(archive->folder);
+	free(archive->index);
 	free(archive->run_id);
 	free(archive);
 }

@@ -20,8 +20,18 @@ struct source_ops;
 struct archive *engine_archive_open(struct engine *engine, const struct source_ops *ops,
     const char *label, const char *run_id, struct err *err) MUST_CHECK;
 
+/*
+ * The same of the system with this identity: one that was set aside (engine/systems.h), or else
+ * the present one.  NULL: the present one.
+ */
+struct archive *engine_archive_open_of(struct engine *engine, const struct source_ops *ops,
+    const char *label, const char *identity, const char *run_id, struct err *err) MUST_CHECK;
+
 /* Has anything ever arrived for this source: the folder is there and not empty. */
 bool engine_archive_exists(struct engine *engine, const struct source_ops *ops, const char *label);
+/* Or for this former system of it; NULL is ok. */
+bool engine_archive_exists_of(struct engine *engine, const struct source_ops *ops,
+    const char *label, const char *identity);
 
 void engine_archive_close(struct archive *archive); /* NULL is ok */
 SCOPED_FREE(struct archive, engine_archive_close)

@@ -14,6 +14,7 @@
 #include "engine/intake.h"
 #include "engine/run.h"
 #include "engine/sync.h"
+#include "engine/systems.h"
 #include "os/stop.h"
 #include "repo/manifest.h"
 #include "repo/names.h"
@@ -45,20 +46,6 @@ backup_outcome_done(struct backup_outcome *outcome)
 	*outcome = (struct backup_outcome){ .id = NULL };
 }
 
-static int
-accept_identity(struct engine *engine, const char *source, const struct source_identity *who,
-    struct err *err)
-{
-	SCOPED(freep) char *name = source_record_name(source, who->identity);
-	SCOPED(freep)
-	char *text = source_record_format(source, who->identity, who->version, clock_wall());
-
-	if (store_has(engine->store, name))
-		return 0;
-
-	return store_put_text(engine->store, name, "identity", text, err);
-}
-
 /* A source's folder takes backups of one identity; the first one it sees decides. */
 static int
 check_identity(struct engine *engine, const char *source, const struct source_identity *who,
@@ -79,7 +66,7 @@ check_identity(struct engine *engine, const char *source, const struct source_id
 			return 0;
 	}
 	if (known == NULL)
-		return accept_identity(engine, source, who, err);
+		return systems_accept(engine, source, who->identity, who->version, err);
 
 	(void)err_set(err, ERR_REFUSED,
 	    "source '%s' is another system than before: its identity is %s, the backups in %s are of %s",
@@ -92,13 +79,18 @@ check_identity(struct engine *engine, const char *source, const struct source_id
 
 int
 backup_adopt_identity(struct engine *engine, struct source *source, char **ret_identity,
-    struct err *err)
+    char **ret_aside, struct err *err)
 {
 	SCOPED(source_identity_done) struct source_identity who = { .identity = NULL };
 
 	if (source->ops->identify(source, &who, err) < 0)
 		return -1;
-	if (accept_identity(engine, source->label, &who, err) < 0)
+	if (who.identity == NULL || who.identity[0] == '\0')
+		return err_set(err, ERR_UNSUPPORTED,
+		    "source '%s': a %s server has no identity that could be adopted", source->label,
+		    source->ops->type);
+	if (systems_change(engine, source->ops, source->label, who.identity, who.version, ret_aside,
+		err) < 0)
 		return -1;
 	*ret_identity = TAKE(who.identity);
 
@@ -327,8 +319,7 @@ backup_run(struct engine *engine, const struct backup_job *job, struct backup_ou
 		.verb = "backup",
 		.job = job->name,
 		.source = job->source->label,
-		/* The stream that brings it has the job's lock. */
-		.is_exclusive = job->attached == NULL,
+		.is_exclusive = !job->is_of_stream,
 	};
 	struct backup_outcome outcome = { .id = NULL };
 	struct sync_result synced;
@@ -342,6 +333,8 @@ backup_run(struct engine *engine, const struct backup_job *job, struct backup_ou
 		return -1;
 	}
 	report(&making, &outcome);
+	/* The catalog reads it again, from the store: of 100,000 tables it is not held twice. */
+	manifest_free(TAKE(making.draft));
 	/* The backup is safe; a catalog that cannot follow catches up from the store later. */
 	if (sync_catalog(engine, false, &synced, &sync_err) < 0)
 		log_warning("cannot update the catalog: %s, continuing", sync_err.msg);

@@ -28,6 +28,7 @@ struct backup_job {
 	unsigned parallel;
 	struct archive *archive; /* a stream that runs covers it, or NULL */
 	void *attached;          /* for the driver: a stream of this job brings it (base_taker) */
+	bool is_of_stream;       /* the stream that it is a base of has the job's lock */
 	struct progress *progress;
 };
 
@@ -49,8 +50,11 @@ void backup_outcome_done(struct backup_outcome *outcome);
 int backup_run(struct engine *engine, const struct backup_job *job,
     struct backup_outcome *ret_outcome, struct err *err) MUST_CHECK;
 
-/* Accept the identity that the live source has now (`source adopt`); yours in *ret_identity. */
+/*
+ * The source is the system from now on that its live server is (`source adopt`).  Yours: its
+ * identity, and that of the one before whose stream was set aside, or NULL (engine/systems.h).
+ */
 int backup_adopt_identity(struct engine *engine, struct source *source, char **ret_identity,
-    struct err *err) MUST_CHECK;
+    char **ret_aside, struct err *err) MUST_CHECK;
 
 #endif

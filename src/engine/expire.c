@@ -11,6 +11,7 @@
 #include "engine/archive.h"
 #include "engine/engine.h"
 #include "engine/run.h"
+#include "engine/systems.h"
 #include "engine/view.h"
 #include "repo/manifest.h"
 #include "source/archive.h"
@@ -21,7 +22,9 @@ struct kept_bases {
 	struct view *views;
 	const struct manifest **manifests;
 	size_t count;
-	size_t good_count; /* they come first */
+	size_t good_count;  /* they come first */
+	const char *former; /* only those of this system; NULL: of the present one */
+	const struct systems *systems;
 };
 
 static void
@@ -65,6 +68,14 @@ refuse_unreadable(const struct backup_row *row, struct err *err)
 	    row->id);
 }
 
+/* Whose archive: a former system's, or the present one's, for all that have none of their own. */
+static bool
+needs_archive(const struct backup_row *row, const char *former, const struct systems *systems)
+{
+	return former != NULL ? str_equals(row->identity, former)
+			      : !systems_was(systems, row->identity);
+}
+
 static int
 add_bases(struct engine *engine, const struct expire_order *order, const struct backup_rows *rows,
     bool is_damaged, struct kept_bases *bases, struct err *err)
@@ -74,7 +85,8 @@ add_bases(struct engine *engine, const struct expire_order *order, const struct 
 
 		if (str_equals(row->kind, "unreadable"))
 			return refuse_unreadable(row, err);
-		if (row->is_damaged != is_damaged || !is_base(order, row))
+		if (row->is_damaged != is_damaged || !is_base(order, row) ||
+		    !needs_archive(row, bases->former, bases->systems))
 			continue;
 		if (view_open(engine, row->manifest_name, &bases->views[bases->count], err) < 0)
 			return -1;
@@ -126,11 +138,13 @@ reach_to_used(struct engine *engine, const struct kept_bases *bases, struct expi
 	return 0;
 }
 
+/* One archive, by the bases that may need it: those of a former system have one of their own. */
 static int
-expire(struct engine *engine, const struct expire_order *order, const char *run_id,
-    struct expire_report *report, struct err *err)
+expire_archive(struct engine *engine, const struct expire_order *order, const char *former,
+    const struct systems *systems, const char *run_id, struct expire_report *report,
+    struct err *err)
 {
-	SCOPED(kept_bases_done) struct kept_bases bases = { .count = 0 };
+	SCOPED(kept_bases_done) struct kept_bases bases = { .former = former, .systems = systems };
 	SCOPED(engine_archive_closep) struct archive *archive = NULL;
 	struct expire_request request = {
 		.since = { clock_wall().us - order->keep_us },
@@ -139,17 +153,43 @@ expire(struct engine *engine, const struct expire_order *order, const char *run_
 
 	if (open_bases(engine, order, &bases, err) < 0)
 		return -1;
-	archive = engine_archive_open(engine, order->source->ops, order->source->label, run_id,
-	    err);
+	archive = engine_archive_open_of(engine, order->source->ops, order->source->label, former,
+	    run_id, err);
 	if (archive == NULL)
 		return -1;
 	request.kept = bases.manifests;
 	request.kept_count = bases.count;
 	request.good_count = bases.good_count;
+	if (former != NULL && bases.count == 0)
+		log_warning("source '%s': no base backup is left of its former system %s: its log "
+			    "in '%s' is of no use any more, remove that folder",
+		    order->source->label, former, archive->path);
 	if (reach_to_used(engine, &bases, &request, err) < 0)
 		return -1;
 
 	return order->source->ops->expire(order->source, archive, &request, report, err);
+}
+
+static int
+expire(struct engine *engine, const struct expire_order *order, const char *run_id,
+    struct expire_report *report, struct err *err)
+{
+	SCOPED(systems_done) struct systems systems = { .current = NULL };
+
+	if (systems_read(engine, order->source->ops, order->source->label, &systems, err) < 0 ||
+	    expire_archive(engine, order, NULL, &systems, run_id, report, err) < 0)
+		return -1;
+	for (size_t i = 0; i < systems.formers.count; i++) {
+		struct expire_report more = { .count = 0 };
+
+		if (expire_archive(engine, order, systems.formers.items[i], &systems, run_id, &more,
+			err) < 0)
+			return -1;
+		report->count += more.count;
+		report->bytes += more.bytes;
+	}
+
+	return 0;
 }
 
 static int

@@ -9,6 +9,7 @@
 #include "engine/backup.h"
 #include "engine/engine.h"
 #include "engine/run.h"
+#include "engine/stream_bases.h"
 #include "source/source.h"
 
 /*
@@ -19,8 +20,10 @@ static int
 learn_identity(struct engine *engine, struct source *source, struct archive *archive,
     struct err *err)
 {
+	SCOPED(freep) char *aside = NULL;
+
 	if (archive->identity != NULL ||
-	    backup_adopt_identity(engine, source, &archive->identity, err) == 0)
+	    backup_adopt_identity(engine, source, &archive->identity, &aside, err) == 0)
 		return 0;
 	if (err->kind != ERR_NET && err->kind != ERR_TIMEOUT && err->kind != ERR_AUTH &&
 	    err->kind != ERR_PEER)
@@ -31,42 +34,11 @@ learn_identity(struct engine *engine, struct source *source, struct archive *arc
 	return 0;
 }
 
-/* A backup in the middle of a stream counts as one of the stream's job. */
-struct stream_bases {
-	struct base_taker base;
-	struct engine *engine;
-	const struct follow_job *job;
-};
-
-static int
-take_base(struct base_taker *taker, const char *kind, void *attached, struct err *err)
-{
-	struct stream_bases *bases = (struct stream_bases *)taker;
-	const struct backup_job job = {
-		.name = bases->job->name,
-		.source = bases->job->source,
-		.kind = kind,
-		.attached = attached,
-	};
-	SCOPED(backup_outcome_done) struct backup_outcome outcome = { .id = NULL };
-
-	if (backup_run(bases->engine, &job, &outcome, err) < 0)
-		return -1;
-	log_info("base %s is stored: %llu bytes", outcome.id,
-	    (unsigned long long)outcome.stored_bytes);
-
-	return 0;
-}
-
 static int
 follow(struct engine *engine, const struct follow_job *job, const char *run_id, struct err *err)
 {
 	struct source *source = job->source;
-	struct stream_bases bases = {
-		.base = { .take = take_base },
-		.engine = engine,
-		.job = job,
-	};
+	SCOPED(stream_bases_done) struct stream_bases bases = { .child = NULL };
 	const struct follow_request request = {
 		.run_id = run_id,
 		.bases = &bases.base,
@@ -77,6 +49,7 @@ follow(struct engine *engine, const struct follow_job *job, const char *run_id, 
 		.settler = job->settler,
 	};
 
+	stream_bases_init(&bases, engine, job);
 	SCOPED(engine_archive_closep)
 	struct archive *archive = engine_archive_open(engine, source->ops, source->label, run_id,
 	    err);

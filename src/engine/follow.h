@@ -19,9 +19,11 @@ struct follow_job {
 	struct source *source;
 	const char *slot;
 	const char *client_name;
-	int64_t heartbeat_us;       /* 0: none */
-	int64_t piece_age_us;       /* of a stream that is kept in pieces by age */
-	const char *const *settler; /* argv of `settle --follow` for this source, or NULL */
+	int64_t heartbeat_us;  /* 0: none */
+	int64_t piece_age_us;  /* of a stream that is kept in pieces by age */
+	int64_t base_every_us; /* a new base when the newest is as old; 0: never by itself */
+	const char *const *base_maker; /* argv of what takes it, or NULL */
+	const char *const *settler;    /* argv of `settle --follow` for this source, or NULL */
 };
 
 /*

@@ -26,4 +26,13 @@ int recovery_window(struct engine *engine, struct source *source, struct window_
 int recovery_choose(struct engine *engine, struct source *source, struct restore_target *target,
     struct backup_row *ret_row, struct err *err) MUST_CHECK;
 
+/*
+ * The same of a system that the source was before (engine/systems.h); NULL: the present one.
+ * ERR_NOT_FOUND: it never was that one.
+ */
+int recovery_window_of(struct engine *engine, struct source *source, const char *identity,
+    struct window_report *report, struct err *err) MUST_CHECK;
+int recovery_choose_of(struct engine *engine, struct source *source, const char *identity,
+    struct restore_target *target, struct backup_row *ret_row, struct err *err) MUST_CHECK;
+
 #endif

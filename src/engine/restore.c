@@ -31,9 +31,11 @@ equip(struct engine *engine, const struct restore_order *order, struct equipped 
 	const char *label = order->backup->source;
 
 	equipped->request = order->request;
-	if (order->request.archive != NULL || !engine_archive_exists(engine, ops, label))
+	if (order->request.archive != NULL ||
+	    !engine_archive_exists_of(engine, ops, label, order->backup->identity))
 		return 0;
-	equipped->archive = engine_archive_open(engine, ops, label, "restore", err);
+	equipped->archive = engine_archive_open_of(engine, ops, label, order->backup->identity,
+	    "restore", err);
 	equipped->request.archive = equipped->archive;
 
 	return equipped->archive != NULL ? 0 : -1;

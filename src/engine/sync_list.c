@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "engine/engine.h"
 #include "engine/sync_internal.h"
+#include "engine/systems.h"
 #include "source/source.h"
 #include "store/store.h"
 
@@ -81,7 +82,7 @@ is_stream_folder(const struct engine *engine, const char *name)
 	for (size_t i = 0; engine->drivers[i] != NULL; i++) {
 		const struct stream_kind *stream = engine->drivers[i]->stream;
 
-		if (stream != NULL && str_equals(stream->folder, name))
+		if (stream != NULL && systems_is_folder(stream, name))
 			return true;
 	}
 

@@ -86,9 +86,10 @@ climb_with_driver(struct climb *climb, struct err *err)
 			return -1;
 		request.scratch_dir = climb->scratch.path;
 	}
-	if (engine_archive_exists(climb->engine, source->ops, order->backup->source)) {
-		archive = engine_archive_open(climb->engine, source->ops, order->backup->source,
-		    climb->run.row.id, err);
+	if (engine_archive_exists_of(climb->engine, source->ops, order->backup->source,
+		order->backup->identity)) {
+		archive = engine_archive_open_of(climb->engine, source->ops, order->backup->source,
+		    order->backup->identity, climb->run.row.id, err);
 		if (archive == NULL)
 			return -1;
 		request.archive = archive;

@@ -100,6 +100,8 @@ struct backup_view {
 struct stream_kind {
 	const char *name;   /* "wal": what the key `do` of its job says */
 	const char *folder; /* in the source's folder: "wal" */
+	const char *base;   /* kind of the backups that its own job takes, or NULL */
+	bool counts_bytes;  /* positions are plain numbers of bytes, not LSNs */
 	const char *target; /* how a server that recovers names the piece it wants, or NULL */
 };
 
@@ -110,6 +112,8 @@ struct stream_kind {
  */
 struct base_taker {
 	int (*take)(struct base_taker *taker, const char *kind, void *attached, struct err *err);
+	void (*tick)(struct base_taker
+		*taker); /* about once a second: later ones are due by time */
 };
 
 struct follow_request {
@@ -383,6 +387,7 @@ struct source_ops {
 	 * check records, fill the index.  May be run beside follow and beside itself.
 	 * push, fetch: one file for archive_command and restore_command.  fetch: any error is a
 	 * doubt, never an absence.
+	 * asking: the identity of the server that gave fetch this path, yours; NULL: not known.
 	 * feed: answer who asks at a socket, the next pieces made ready ahead; returns when idle.
 	 * window: what can be brought back, from the bases (manifests, any order) and the archive.
 	 * choose: the base that the target needs; *ret_index into `bases`.  The target is resolved in
@@ -399,6 +404,7 @@ struct source_ops {
 	    const struct push_request *request, struct err *err);
 	int (*fetch)(struct source *source, struct archive *archive, const char *name,
 	    const char *to_path, enum fetch_result *ret_result, struct err *err);
+	char *(*asking)(const char *to_path);
 	int (*feed)(struct source *source, struct archive *archive,
 	    const struct feed_request *request, struct err *err);
 	int (*window)(struct source *source, struct archive *archive,

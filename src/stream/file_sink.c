@@ -152,6 +152,17 @@ rename_new(struct file_sink *file, struct err *err)
 }
 
 /*
+ * What write_back() has left of a large file.  A small one may stay: the kernel asks every
+ * processor for the pages that it still holds back, which can take longer than writing did.
+ */
+static void
+drop_rest(const struct file_sink *file)
+{
+	if (file->written_back > 0)
+		(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/*
  * Dying before the rename leaves a temporary file that a sweep removes, dying after it the whole
  * file: its bytes and its size are on disk before it gets its name.  Only after the fsync of the
  * folder is the name there to stay, so only then we say so.
@@ -165,7 +176,7 @@ file_finish(struct sink *sink, struct err *err)
 		return -1;
 	if (fsync(file->fd) < 0)
 		return fail(file, "make durable", err);
-	(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+	drop_rest(file);
 	if (rename_new(file, err) < 0)
 		return -1;
 	file->is_named = false;

@@ -42,12 +42,17 @@ struct zstd_options {
 	int level;              /* 1..19 */
 	unsigned workers;       /* threads that compress frames; 0: in the caller's thread */
 	const struct str *note; /* a loan, read when the sink is finished; NULL or empty: none */
+	size_t frame_bytes;     /* of input; 0: ZSTD_FRAME_BYTES */
 };
 /*
- * Independent frames of ZSTD_FRAME_BYTES input, then the note (stream/blob_note.h), then the seek
+ * Independent frames of `frame_bytes` input, then the note (stream/blob_note.h), then the seek
  * table.  A note of more than BLOB_NOTE_MAX_BYTES is ERR_LIMIT.
+ *
+ * A file of a few frames is made by a process that lives for some milliseconds: the smaller its
+ * frames, the sooner its workers begin, and the less memory it must be given page by page.
  */
 #define ZSTD_FRAME_BYTES (4u * 1024 * 1024)
+#define ZSTD_SMALL_FRAME_BYTES (1024u * 1024)
 struct sink *zstd_sink_new(struct sink *next, const struct zstd_options *options, struct err *err)
     MUST_CHECK;
 

@@ -35,6 +35,7 @@ struct zstd_sink {
 	bool has_input;
 	ZSTD_CCtx **contexts; /* one for each worker */
 	unsigned contexts_count;
+	size_t frame_bytes; /* of input */
 	size_t out_max;
 	const struct str *note;  /* NULL: none */
 	struct seek_table table; /* written by the drainer until the pool has settled */
@@ -106,12 +107,12 @@ zstd_write(struct sink *sink, const void *data, size_t size, struct err *err)
 		if (zstd->filling == NULL && claim(zstd, err) < 0)
 			return -1;
 		slot = zstd->filling;
-		piece = ZSTD_FRAME_BYTES - slot->in_size;
+		piece = zstd->frame_bytes - slot->in_size;
 		if (piece > size)
 			piece = size;
 		memcpy(slot->in + slot->in_size, at, piece);
 		slot->in_size += piece;
-		if (slot->in_size == ZSTD_FRAME_BYTES && submit(zstd, err) < 0)
+		if (slot->in_size == zstd->frame_bytes && submit(zstd, err) < 0)
 			return -1;
 		at += piece;
 		size -= piece;
@@ -222,11 +223,12 @@ zstd_prepare(struct zstd_sink *zstd, const struct zstd_options *options, struct 
 {
 	unsigned contexts = options->workers > 0 ? options->workers : 1;
 
-	zstd->out_max = ZSTD_compressBound(ZSTD_FRAME_BYTES);
+	zstd->frame_bytes = options->frame_bytes > 0 ? options->frame_bytes : ZSTD_FRAME_BYTES;
+	zstd->out_max = ZSTD_compressBound(zstd->frame_bytes);
 	zstd->slots_count = options->workers > 0 ? options->workers + SPARE_SLOTS : 1;
 	zstd->slots = xcalloc(zstd->slots_count, sizeof(*zstd->slots));
 	for (unsigned i = 0; i < zstd->slots_count; i++) {
-		zstd->slots[i].in = xmalloc(ZSTD_FRAME_BYTES);
+		zstd->slots[i].in = xmalloc(zstd->frame_bytes);
 		zstd->slots[i].out = xmalloc(zstd->out_max);
 	}
 	zstd->contexts = xcalloc(contexts, sizeof(*zstd->contexts));

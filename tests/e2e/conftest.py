@@ -21,6 +21,7 @@ import plant
 import share
 from postgres import ADMIN_PASSWORD, Server, give_away, peer
 from program import BINARY, Program
+from receiver import JOB, Receiver
 from store import Store
 
 counter = itertools.count(1)
@@ -274,6 +275,45 @@ def configure(work, pg, store, password_file):
             file.write("\n".join(lines) + "\n")
         return path
     return write
+
+
+@pytest.fixture
+def receive(bs, work, configure):
+    def make(server, more="", heartbeat="off", start=True, **kwargs):
+        # Before 15 the slot is looked at over SQL, in a database that must be there.
+        path = configure(server=server, jobs={"pg-wal": JOB.format(more=more, heartbeat=heartbeat)},
+                         **{"databases": ["postgres"], **kwargs})
+        made = Receiver(bs, path, os.path.join(work, "store/postgresql/wal"), server)
+        return made.start() if start else made
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_model(base_folder):
+    """A cluster with segments of 1 MB, to copy from."""
+    server = Server(os.path.join(base_folder, "model-small")).initdb("--wal-segsize=1").start()
+    plant.make_roles(server)
+    server.stop()
+    return server.data
+
+
+@pytest.fixture
+def small(work, small_model):
+    """Servers with segments of 1 MB; `like` is one whose standby it becomes."""
+    made = []
+
+    def make(settings=None, like=None, source_data=None):
+        server = Server(os.path.join(work, f"small{len(made)}"), settings=settings)
+        made.append(server)
+        if like is None:
+            subprocess.run(["cp", "-a", source_data or small_model, server.data], check=True)
+            return server.start()
+        server.tool("pg_basebackup", "-D", server.data, "-h", like.root, "-p", str(like.port),
+                    "-U", "postgres", "-c", "fast", "-X", "stream", "-R", "--no-sync")
+        return server.start()
+    yield make
+    for server in made:
+        server.destroy()
 
 
 def pytest_report_header():

@@ -9,58 +9,11 @@ import threading
 
 import pytest
 
-from program import Program
-from redis_server import (PASSWORD, RedisServer, fill, has_functions, redis_bin, redis_program,
-                          redis_version)
+from redis_fixtures import backup, bs, new_redis, password, redis  # pylint: disable=unused-import
+from redis_server import PASSWORD, has_functions, redis_program, redis_version
 from store import flip_bit
 
 TYPES = {"string": 7, "list": 3, "set": 3, "zset": 2, "hash": 2, "stream": 1}
-
-
-@pytest.fixture(scope="module")
-def redis(base_folder):
-    server = RedisServer(os.path.join(base_folder, "redis"))
-    server.start()
-    fill(server)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def bs(work):
-    program = Program(work, [redis_bin()], [PASSWORD])
-    yield program
-    program.end_all()
-    program.assert_no_secret_on_disk(os.path.join(work, "store"))
-
-
-@pytest.fixture
-def password(work):
-    path = os.path.join(work, "password")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(PASSWORD + "\n")
-    os.chmod(path, 0o600)
-    return path
-
-
-@pytest.fixture
-def backup(bs, redis, store, password):
-    def run(*options, expect=0, server=redis, **kwargs):
-        return bs.run("backup", server.url, "--store", store, "--password-file", password,
-                      *options, expect=expect, **kwargs)
-    return run
-
-
-@pytest.fixture
-def new_redis(work):
-    made = []
-
-    def make(*settings, **kwargs):
-        made.append(RedisServer(os.path.join(work, f"redis{len(made)}"), *settings, **kwargs))
-        return made[-1]
-    yield make
-    for server in made:
-        server.kill()
 
 
 @pytest.mark.parametrize("diskless", ["yes", "no"])

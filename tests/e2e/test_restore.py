@@ -184,6 +184,19 @@ def test_promote_as_a_rehearsal_changes_nothing(bs, pg, store, database, restore
     holder.close()
 
 
+def test_promote_of_a_restore_that_was_killed_as_it_began(bs, pg, store, database, restored,
+                                                          password_file):
+    """The database is made, and has no mark yet: it is shut, and no candidate."""
+    assert restored in pg.databases()
+    pg.sql('CREATE DATABASE "eben erst" ALLOW_CONNECTIONS false CONNECTION LIMIT 0')
+    try:
+        result = promote(bs, pg, store, password_file, "eben erst", f"--confirm={database}",
+                         expect=5)
+        assert "not complete" in result.err and 'DROP DATABASE "eben erst"' in result.err, result
+    finally:
+        pg.drop("eben erst")
+
+
 def test_promote_of_what_is_not_there(bs, pg, store, database, restored, password_file):
     result = promote(bs, pg, store, password_file, "nicht_da", f"--confirm={database}")
     assert result.code in (1, 5) and "nicht_da" in result.err

@@ -211,12 +211,22 @@ def damage_misnamed(wal, name):
     shutil.copyfile(os.path.join(wal.path, other), os.path.join(wal.path, name))
 
 
+def damage_swapped(wal, name):
+    """With the one behind it: each under the other's name."""
+    path = os.path.join(wal.path, name)
+    other = os.path.join(wal.path, wal.files()[wal.files().index(name) + 1])
+    os.rename(path, path + ".aside")
+    os.rename(other, path)
+    os.rename(path + ".aside", other)
+
+
 @pytest.mark.parametrize("damage, says", [
     (damage_flip, "is damaged at"),
     (damage_cut, "400000 of 1048576 bytes"),
     (damage_zeros, "begins with zeros"),
     (damage_foreign, "of another system, 4711 and not"),
     (damage_misnamed, "another place in the log"),
+    (damage_swapped, "another place in the log"),
 ])
 def test_what_is_damaged_is_named_and_never_removed(log, wal, damage, says):
     wal.take(log)
@@ -230,7 +240,9 @@ def test_what_is_damaged_is_named_and_never_removed(log, wal, damage, says):
     assert again["checked"] == 0 and again["damaged"] == said["damaged"]
     # Put right, it is looked at again.
     wal.take(log, 1)
-    if damage in (damage_flip,):
+    if damage is damage_swapped:
+        wal.take(log, 2)
+    if damage is damage_flip:
         os.utime(os.path.join(wal.path, log.names[2]))
     assert wal.settle()["damaged"] == 0
     assert set(wal.states()) == {SOUND}

@@ -461,6 +461,28 @@ def test_histories(bs, archive, work):
     push(bs, os.path.join(work, "00000003.history"), archive.store, expect=1)
 
 
+@pytest.mark.parametrize("text, says", [
+    (bytes(42), "does not say where it comes from|line 1"),
+    (b"1\t0/30000", "is cut off"),
+    (b"what is this\n", "line 1"),
+    (b"5\t0/3000000\tof another timeline\n", "00000002.history"),
+    (b"", "0 bytes"),
+])
+def test_damaged_history_is_a_doubt(bs, archive, recover, work, text, says):
+    """A server takes a file of zeros for a timeline without parents, and half a number for a whole
+    one: it is not given either, and does not start."""
+    path = os.path.join(archive.wal, "00000002.history")
+    with open(path, "wb") as file:
+        file.write(text)
+    give_away(path)
+    out = os.path.join(work, "out")
+    result = get(bs, archive, "00000002.history", out)
+    assert result.code == 255 and re.search(says, result.err), result
+    assert not os.path.exists(out)
+    server = recover()
+    assert server.has_ended and END not in server.text, server.text
+
+
 def test_promotion_archives_its_partial_and_goes_on(bs, archive, recover, work):
     """A restored copy that archives back: on its own timeline it may, the old one stays as it was."""
     before = archive.store.snapshot()

@@ -7,9 +7,8 @@ import time
 import pytest
 
 from postgres import give_away
+from receiver import assert_same_wal, events, poll, write
 from test_pitr import Site, stamp
-from test_wal_receive import (assert_same_wal, events, poll, receive, small,  # noqa: F401
-                              small_model, write)
 
 
 # --- TLS ----------------------------------------------------------------------

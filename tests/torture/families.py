@@ -143,6 +143,9 @@ def drop_slot(day):
     """The receiver is away, somebody drops its slot; the log it needs is still there."""
     day.note("the slot is dropped")
     day.plant.machine.kill()
+    # The server sees only when it writes that nobody is there any more.
+    poll(lambda: day.plant.server.one("SELECT count(*) FROM pg_replication_slots WHERE active") == 0,
+         "the slot stays in use")
     day.plant.server.admin("SELECT pg_drop_replication_slot('blackstart')")
 
 

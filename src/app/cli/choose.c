@@ -3,8 +3,11 @@
 #include <pwd.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "catalog/catalog.h"
 #include "config/config.h"
@@ -111,21 +114,30 @@ find_stored(struct cli *cli, const char *asked, wire_opener *open, struct source
 }
 
 int
-cli_find_source(struct cli *cli, const char *name, wire_opener *open, struct source **ret_source,
-    struct err *err)
+cli_find_source(struct cli *cli, const char *word, wire_opener *open, struct source **ret_source,
+    char **ret_identity, struct err *err)
 {
 	const struct config *config = cli->wire.config;
 	const struct config_source *from = NULL;
+	const char *at = word != NULL ? strchr(word, '@') : NULL;
+	SCOPED(freep) char *label = at != NULL ? xstrndup(word, (size_t)(at - word)) : NULL;
+	const char *name = label != NULL ? label : word;
 
 	if (name == NULL && config != NULL && config->sources.count == 1)
 		name = config->sources.items[0].name;
 	if (name != NULL && config != NULL)
 		from = config_find_source(config, name);
-	if (from == NULL)
-		return find_stored(cli, name, open, ret_source, err);
-	*ret_source = open(&cli->wire, name, from->type, err);
+	if (from == NULL) {
+		if (find_stored(cli, name, open, ret_source, err) < 0)
+			return -1;
+	} else {
+		*ret_source = open(&cli->wire, name, from->type, err);
+		if (*ret_source == NULL)
+			return -1;
+	}
+	*ret_identity = at != NULL ? xstrdup(at + 1) : NULL;
 
-	return *ret_source != NULL ? 0 : -1;
+	return 0;
 }
 
 const char *

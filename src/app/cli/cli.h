@@ -77,13 +77,14 @@ int cli_choose_backup(struct cli *cli, const struct backup_choice *choice,
     struct backup_row *ret_row, struct err *err) MUST_CHECK;
 
 /*
- * The source of this name; with NULL the only one of the config, else the only one of the store.
- * One that only the store knows will do.  `open` says whether its password is needed.
- * *ret_source is a loan.
+ * The source that a word names; with NULL the only one of the config, else the only one of the
+ * store.  One that only the store knows will do.  `open` says whether its password is needed.
+ * "postgresql@7312045211837912345" is a system that the source was before: *ret_identity, yours,
+ * NULL for the present one.  *ret_source is a loan.
  */
 struct source;
-int cli_find_source(struct cli *cli, const char *name, wire_opener *open,
-    struct source **ret_source, struct err *err) MUST_CHECK;
+int cli_find_source(struct cli *cli, const char *word, wire_opener *open,
+    struct source **ret_source, char **ret_identity, struct err *err) MUST_CHECK;
 
 /* Who types: the login behind sudo, too, for "root" says nothing about who it was.  A loan. */
 const char *cli_who(void);

@@ -86,23 +86,28 @@ work_done(struct work *work)
 	engine_archive_close(work->archive);
 }
 
-/* As little as is needed: no catalog, no look at the store's other files, no connection. */
+/*
+ * As little as is needed: no catalog, no look at the store's other files, no connection.  `asking`
+ * is the path that a server which recovers gave, or NULL: it may be a former system of the source.
+ */
 static int
-work_open(struct cli *cli, struct work *work, enum wire_store_use use, const char **ret_run_id,
+work_open(struct cli *cli, struct work *work, enum wire_store_use use, const char *asking,
     char *tag, struct err *err)
 {
+	SCOPED(freep) char *identity = NULL;
 	struct stream_source chosen;
 
 	random_hex(tag, TAG_DIGITS);
-	*ret_run_id = tag;
 	if (choose_source(cli, &chosen, err) < 0 ||
 	    wire_open_store_alone(&cli->wire, cli->args, use, err) < 0)
 		return -1;
 	work->source = wire_source_offline(&cli->wire, chosen.name, chosen.type, err);
 	if (work->source == NULL)
 		return -1;
-	work->archive = engine_archive_open(&cli->wire.engine, work->source->ops, chosen.name,
-	    *ret_run_id, err);
+	if (asking != NULL && work->source->ops->asking != NULL)
+		identity = work->source->ops->asking(asking);
+	work->archive = engine_archive_open_of(&cli->wire.engine, work->source->ops, chosen.name,
+	    identity, tag, err);
 
 	return work->archive != NULL ? 0 : -1;
 }
@@ -134,8 +139,9 @@ cmd_archive_push(struct cli *cli, struct err *err)
 	struct push_request request = { .path = args_word(cli->args, 0) };
 	unsigned cores = cli->wire.engine.cores;
 
-	if (work_open(cli, &work, WIRE_WRITE, &request.run_id, tag, err) < 0)
+	if (work_open(cli, &work, WIRE_WRITE, NULL, tag, err) < 0)
 		return -1;
+	request.run_id = tag;
 	request.name = name_base(request.path);
 	request.compression_level = compression_level(cli, work.source->label);
 	request.workers = cores > PUSH_WORKERS_MAX ? PUSH_WORKERS_MAX : cores;
@@ -208,12 +214,11 @@ cmd_archive_get(struct cli *cli, struct err *err)
 	const char *name = args_word(cli->args, 0);
 	const char *path = args_word(cli->args, 1);
 	char tag[TAG_DIGITS + 1];
-	const char *run_id;
 
 	if (feed != NULL)
 		return get_from(feed, name, path, err);
 	if (wire_init(&cli->wire, cli->args, err) < 0 ||
-	    work_open(cli, &work, WIRE_READ, &run_id, tag, err) < 0)
+	    work_open(cli, &work, WIRE_READ, path, tag, err) < 0)
 		return -1;
 
 	return get_directly(cli, &work, name, path, err);

@@ -6,6 +6,7 @@
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
 #include "app/cli/run_wal.h"
+#include "app/policy.h"
 #include "app/url.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -162,20 +163,6 @@ find_job(struct cli *cli, const char *name, const struct config_job **ret_job, s
 	return -1;
 }
 
-static struct retention_policy
-policy_of(const struct config_keep *keep)
-{
-	return (struct retention_policy){
-		.keep_us = keep->keep_us,
-		.last = keep->last,
-		.daily = keep->daily,
-		.weekly = keep->weekly,
-		.monthly = keep->monthly,
-		.yearly = keep->yearly,
-		.is_unlimited = keep->is_unlimited,
-	};
-}
-
 /* Climb with the new backup; damage is an error, "could not be tested" a warning. */
 static int
 verify_new(struct cli *cli, const struct config_job *job, struct source *source, const char *id,
@@ -221,12 +208,11 @@ apply_retention(struct cli *cli, const struct config_job *job, struct source *so
 {
 	SCOPED(prune_outcome_done) struct prune_outcome outcome = { .removed_count = 0 };
 	SCOPED(prune_outcome_done) struct prune_outcome planned = { .removed_count = 0 };
-	const struct backup_kind *kind = source_kind(source, job->kind);
 	struct prune_order order = {
 		.job = job->name,
-		.policy = policy_of(&job->keep),
+		.policy = policy_of_job(&cli->wire, job),
 		.is_dry_run = true,
-		.is_window_base = kind != NULL && kind->is_window_base,
+		.is_window_base = policy_is_window_base(&cli->wire, job),
 	};
 	unsigned surplus = 0;
 
@@ -285,6 +271,23 @@ run_stream(struct cli *cli, const struct config_job *from, struct source *source
 	return 0;
 }
 
+/* In place of the stream itself, a base of it. */
+static int
+stream_base(const struct config_job *from, struct backup_job *job, struct err *err)
+{
+	const struct stream_kind *stream = job->source->ops->stream;
+
+	if (!run_wal_is_it(from, job->source) || stream->base == NULL) {
+		(void)err_set(err, ERR_USAGE, "job '%s' takes no bases beside a stream",
+		    from->name);
+		return err_hint(err, "Leave --base away.");
+	}
+	job->kind = stream->base;
+	job->is_of_stream = true;
+
+	return 0;
+}
+
 static int
 run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, struct err *err)
 {
@@ -304,7 +307,9 @@ run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, 
 	job.source = wire_source(&cli->wire, from->source, err);
 	if (job.source == NULL)
 		return -1;
-	if (run_wal_is_it(from, job.source))
+	if (args_flag(cli->args, "base") && stream_base(from, &job, err) < 0)
+		return -1;
+	if (run_wal_is_it(from, job.source) && !job.is_of_stream)
 		return run_stream(cli, from, job.source, results, warnings, err);
 	if (backup_run(&cli->wire.engine, &job, &outcome, err) < 0)
 		return -1;

@@ -7,6 +7,7 @@
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
 #include "app/cli/rows_json.h"
+#include "app/policy.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -112,37 +113,6 @@ prune_job(struct pruning *pruning, struct prune_order *order, struct err *err)
 	return 0;
 }
 
-/* Does this job keep a continuous stream. */
-static bool
-is_stream(const struct cli *cli, const struct config_job *job)
-{
-	const struct config_source *source = config_find_source(cli->wire.config, job->source);
-	const struct source_ops *driver = source != NULL
-	    ? engine_driver(&cli->wire.engine, source->type)
-	    : NULL;
-
-	return job->is_supported && driver != NULL && driver->stream != NULL &&
-	    str_equals(driver->stream->name, job->kind);
-}
-
-/* How far back the stream of this source is kept: its bases must reach so far. */
-static int64_t
-window_of(const struct cli *cli, const char *source)
-{
-	const struct config *config = cli->wire.config;
-	int64_t window_us = 0;
-
-	for (size_t i = 0; i < config->jobs.count; i++) {
-		const struct config_job *job = &config->jobs.items[i];
-
-		if (is_stream(cli, job) && str_equals(job->source, source) &&
-		    job->keep.keep_us > window_us)
-			window_us = job->keep.keep_us;
-	}
-
-	return window_us;
-}
-
 static int
 prune_stream(struct pruning *pruning, const struct config_job *job, struct err *err)
 {
@@ -184,7 +154,7 @@ prune_streams(struct pruning *pruning, const char *wanted, struct err *err)
 	for (size_t i = 0; i < config->jobs.count; i++) {
 		const struct config_job *job = &config->jobs.items[i];
 
-		if (is_stream(pruning->cli, job) &&
+		if (policy_is_stream(&pruning->cli->wire, job) &&
 		    (wanted == NULL || str_equals(job->name, wanted)) &&
 		    prune_stream(pruning, job, err) < 0)
 			return -1;
@@ -207,22 +177,13 @@ prune_configured(struct pruning *pruning, struct err *err)
 		return err_set(err, ERR_USAGE, "there is no job '%s' in the configuration", wanted);
 	for (size_t i = 0; i < config->jobs.count; i++) {
 		const struct config_job *job = &config->jobs.items[i];
-		const struct config_source *source = config_find_source(config, job->source);
 		struct prune_order order = {
 			.job = job->name,
-			.policy = { .keep_us = job->keep.keep_us,
-			    .window_us = window_of(cli, job->source),
-			    .last = job->keep.last,
-			    .daily = job->keep.daily,
-			    .weekly = job->keep.weekly,
-			    .monthly = job->keep.monthly,
-			    .yearly = job->keep.yearly,
-			    .is_unlimited = job->keep.is_unlimited },
-			.is_window_base = source != NULL &&
-			    is_window_base(cli, source->type, job->kind),
+			.policy = policy_of_job(&cli->wire, job),
+			.is_window_base = policy_is_window_base(&cli->wire, job),
 		};
 
-		if (job->is_supported && !is_stream(cli, job) &&
+		if (job->is_supported && policy_backup_kind(&cli->wire, job) != NULL &&
 		    (wanted == NULL || str_equals(job->name, wanted)) &&
 		    prune_job(pruning, &order, err) < 0)
 			return -1;
@@ -356,6 +317,7 @@ static int
 cmd_source_adopt(struct cli *cli, struct err *err)
 {
 	SCOPED(freep) char *identity = NULL;
+	SCOPED(freep) char *aside = NULL;
 	const char *name = args_word(cli->args, 0);
 	const char *url = args_word(cli->args, 1);
 	struct source *source;
@@ -364,13 +326,17 @@ cmd_source_adopt(struct cli *cli, struct err *err)
 		return -1;
 	source = url != NULL ? wire_source_url(&cli->wire, cli->args, url, name, err)
 			     : wire_source(&cli->wire, name, err);
-	if (source == NULL || backup_adopt_identity(&cli->wire.engine, source, &identity, err) < 0)
+	if (source == NULL ||
+	    backup_adopt_identity(&cli->wire.engine, source, &identity, &aside, err) < 0)
 		return -1;
 	if (cli->is_json)
-		return out_json(json_pack("{s:s, s:s}", "source", source->label, "identity",
-				    identity),
+		return out_json(json_pack("{s:s, s:s, s:s?}", "source", source->label, "identity",
+				    identity, "set_aside", aside),
 		    "blackstart.source/1", err);
 	out_line("source '%s' may now be the system with identity %s", source->label, identity);
+	if (aside != NULL)
+		out_line("  the log of the system before is kept apart: 'blackstart window %s@%s'",
+		    source->label, aside);
 
 	return EXIT_OK;
 }

@@ -35,9 +35,9 @@ asked_done(struct asked *asked)
 	fetcher_done(&asked->fetcher);
 }
 
-/* Does the source have only one kind of backup. */
-static bool
-has_one_kind(const struct cli *cli, const char *name, const struct backup_rows *rows)
+/* A folder takes what recovery can go on from; a server what the source does first of all. */
+static const char *
+usual_kind(const struct cli *cli, const char *name, const struct backup_rows *rows, bool is_folder)
 {
 	const struct config *config = cli->wire.config;
 	const struct config_source *from = config != NULL ? config_find_source(config, name) : NULL;
@@ -47,12 +47,17 @@ has_one_kind(const struct cli *cli, const char *name, const struct backup_rows *
 	const struct source_ops *driver = type != NULL ? engine_driver(&cli->wire.engine, type)
 						       : NULL;
 
-	return driver != NULL && driver->kinds_count == 1;
+	for (size_t i = 0; driver != NULL && is_folder && i < driver->kinds_count; i++) {
+		if (driver->kinds[i].is_window_base)
+			return driver->kinds[i].name;
+	}
+
+	return driver != NULL ? driver->kinds[0].name : NULL;
 }
 
 /*
  * The word is a source (its newest backup) or a backup's id.  Where it goes tells which kind is
- * meant when nothing is said: a folder takes a base, a server takes a dump.
+ * meant when nothing is said.
  */
 static int
 choose(struct cli *cli, struct asked *asked, struct err *err)
@@ -73,9 +78,8 @@ choose(struct cli *cli, struct asked *asked, struct err *err)
 		choice.source = word;
 	else if (choice.word == NULL)
 		choice.word = word;
-	if (choice.kind == NULL && choice.source != NULL && choice.word == NULL &&
-	    !has_one_kind(cli, word, &rows))
-		choice.kind = to != NULL && !url_is(to) ? "base" : "dump";
+	if (choice.kind == NULL && choice.source != NULL && choice.word == NULL)
+		choice.kind = usual_kind(cli, word, &rows, to != NULL && !url_is(to));
 	if (cli_choose_backup(cli, &choice, &asked->row, err) < 0)
 		return -1;
 	if (asked->row.is_unproven) {
@@ -93,6 +97,7 @@ static int
 choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
 {
 	const char *word = args_word(cli->args, 0);
+	SCOPED(freep) char *identity = NULL;
 	struct source *source = NULL;
 
 	if (args_text(cli->args, "backup") != NULL) {
@@ -103,10 +108,11 @@ choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
 		(void)err_set(err, ERR_USAGE, "a dump cannot be brought to a point in time");
 		return err_hint(err, "Leave out --kind dump: a base backup is taken.");
 	}
-	if (cli_find_source(cli, word, wire_source_for, &source, err) < 0)
+	if (cli_find_source(cli, word, wire_source_for, &source, &identity, err) < 0)
 		return -1;
 
-	return recovery_choose(&cli->wire.engine, source, &asked->target, &asked->row, err);
+	return recovery_choose_of(&cli->wire.engine, source, identity, &asked->target, &asked->row,
+	    err);
 }
 
 static int

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "app/cli/args.h"
@@ -20,6 +21,7 @@ enum {
 	CHECKS_AT_ONCE = 64,     /* with --follow: then the next line is looked for */
 	RETRY_MS = 30 * 1000,    /* with --follow, after a failure */
 	ARRIVING_MS = 60 * 1000, /* with --follow, while a file is still being copied */
+	FOLLOW_NICE = 5,         /* commits wait for the receiver beside us, nobody for us */
 };
 
 static struct source *
@@ -162,6 +164,7 @@ settle_follow(struct cli *cli, struct source *source)
 	size_t said = 0;
 	int timeout_ms;
 
+	(void)setpriority(PRIO_PROCESS, 0, FOLLOW_NICE);
 	do
 		timeout_ms = stop_is_requested() ? 0 : follow_once(cli, source, &said);
 	while (wait_for_line(timeout_ms));

@@ -14,11 +14,15 @@
 
 enum { POSITION_TEXT_SIZE = 24 };
 
+/* As the source's own tools write it. */
 static const char *
-position_text(uint64_t position, char *text)
+position_text(bool counts_bytes, uint64_t position, char *text)
 {
-	(void)snprintf(text, POSITION_TEXT_SIZE, "%" PRIX32 "/%" PRIX32, (uint32_t)(position >> 32),
-	    (uint32_t)position);
+	if (counts_bytes)
+		(void)snprintf(text, POSITION_TEXT_SIZE, "%" PRIu64, position);
+	else
+		(void)snprintf(text, POSITION_TEXT_SIZE, "%" PRIX32 "/%" PRIX32,
+		    (uint32_t)(position >> 32), (uint32_t)position);
 
 	return text;
 }
@@ -72,7 +76,7 @@ print_gaps(const struct cli *cli, const struct window_report *report)
 }
 
 static void
-print_branches(const struct window_report *report)
+print_branches(const struct window_report *report, bool counts_bytes)
 {
 	char position[POSITION_TEXT_SIZE];
 
@@ -85,20 +89,21 @@ print_branches(const struct window_report *report)
 		else
 			out_line("timeline %" PRIu32 " left timeline %" PRIu32 " at %s%s%s%s",
 			    branch->branch, branch->parent,
-			    position_text(branch->fork_position, position), role,
+			    position_text(counts_bytes, branch->fork_position, position), role,
 			    branch->reason != NULL && branch->reason[0] != '\0' ? ": " : "",
 			    branch->reason != NULL ? branch->reason : "");
 	}
 }
 
 static void
-print_window(const struct cli *cli, const char *label, const struct window_report *report)
+print_window(const struct cli *cli, const struct source *source, const char *label,
+    const struct window_report *report)
 {
 	char bytes[32];
 
 	print_spans(cli, label, report);
 	print_gaps(cli, report);
-	print_branches(report);
+	print_branches(report, source->ops->stream->counts_bytes);
 	out_line("the log has %" PRIu64 " segments, %s stored%s", report->pieces_count,
 	    format_bytes(report->stored_bytes, bytes),
 	    report->not_sound_count == 0 ? ", each read to its end and sound" : "");
@@ -112,15 +117,17 @@ print_window(const struct cli *cli, const char *label, const struct window_repor
 /* ---- for programs --------------------------------------------------------------------------------------- */
 
 static json_t *
-position_json(uint64_t position)
+position_json(bool counts_bytes, uint64_t position)
 {
 	char text[POSITION_TEXT_SIZE];
 
-	return position != 0 ? json_string(position_text(position, text)) : json_null();
+	return position != 0 || counts_bytes
+	    ? json_string(position_text(counts_bytes, position, text))
+	    : json_null();
 }
 
 static json_t *
-spans_json(const struct window_report *report)
+spans_json(const struct window_report *report, bool counts_bytes)
 {
 	json_t *array = json_array();
 
@@ -131,8 +138,9 @@ spans_json(const struct window_report *report)
 		    json_pack("{s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "timeline",
 			(json_int_t)span->branch, "current", span->is_current, "backup",
 			out_json_text(span->backup_id), "from", out_json_time(span->from), "to",
-			out_json_time(span->to), "from_lsn", position_json(span->from_position),
-			"to_lsn", position_json(span->to_position), "ends",
+			out_json_time(span->to), "from_lsn",
+			position_json(counts_bytes, span->from_position), "to_lsn",
+			position_json(counts_bytes, span->to_position), "ends",
 			out_json_text(span->ends)));
 	}
 
@@ -140,7 +148,7 @@ spans_json(const struct window_report *report)
 }
 
 static json_t *
-gaps_json(const struct window_report *report)
+gaps_json(const struct window_report *report, bool counts_bytes)
 {
 	json_t *array = json_array();
 
@@ -150,15 +158,16 @@ gaps_json(const struct window_report *report)
 		(void)json_array_append_new(array,
 		    json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "timeline", (json_int_t)gap->branch,
 			"after", out_json_time(gap->from), "before", out_json_time(gap->to),
-			"from_lsn", position_json(gap->from_position), "to_lsn",
-			position_json(gap->to_position), "text", out_json_text(gap->text)));
+			"from_lsn", position_json(counts_bytes, gap->from_position), "to_lsn",
+			position_json(counts_bytes, gap->to_position), "text",
+			out_json_text(gap->text)));
 	}
 
 	return array;
 }
 
 static json_t *
-branches_json(const struct window_report *report)
+branches_json(const struct window_report *report, bool counts_bytes)
 {
 	json_t *array = json_array();
 
@@ -170,7 +179,7 @@ branches_json(const struct window_report *report)
 			"parent",
 			branch->parent != 0 ? json_integer((json_int_t)branch->parent)
 					    : json_null(),
-			"left_at", position_json(branch->fork_position), "reason",
+			"left_at", position_json(counts_bytes, branch->fork_position), "reason",
 			out_json_text(branch->reason), "on_main", branch->is_on_main));
 	}
 
@@ -178,17 +187,19 @@ branches_json(const struct window_report *report)
 }
 
 static int
-window_json(const char *label, const struct window_report *report, struct err *err)
+window_json(const struct source *source, const char *label, const struct window_report *report,
+    struct err *err)
 {
+	bool counts_bytes = source->ops->stream->counts_bytes;
 	json_t *root = json_object();
 	json_t *warnings = json_array();
 
 	for (size_t i = 0; i < report->warnings.count; i++)
 		(void)json_array_append_new(warnings, out_json_text(report->warnings.items[i]));
 	(void)json_object_set_new(root, "source", out_json_text(label));
-	(void)json_object_set_new(root, "spans", spans_json(report));
-	(void)json_object_set_new(root, "gaps", gaps_json(report));
-	(void)json_object_set_new(root, "timelines", branches_json(report));
+	(void)json_object_set_new(root, "spans", spans_json(report, counts_bytes));
+	(void)json_object_set_new(root, "gaps", gaps_json(report, counts_bytes));
+	(void)json_object_set_new(root, "timelines", branches_json(report, counts_bytes));
 	(void)json_object_set_new(root, "segments", json_integer((json_int_t)report->pieces_count));
 	(void)json_object_set_new(root, "stored_bytes",
 	    json_integer((json_int_t)report->stored_bytes));
@@ -203,16 +214,20 @@ static int
 cmd_window(struct cli *cli, struct err *err)
 {
 	SCOPED(window_report_done) struct window_report report = { .pieces_count = 0 };
+	const char *word = args_word(cli->args, 0);
+	SCOPED(freep) char *identity = NULL;
 	struct source *source = NULL;
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
-	    cli_find_source(cli, args_word(cli->args, 0), wire_source_offline, &source, err) < 0 ||
-	    recovery_window(&cli->wire.engine, source, &report, err) < 0)
+	    cli_find_source(cli, word, wire_source_offline, &source, &identity, err) < 0 ||
+	    recovery_window_of(&cli->wire.engine, source, identity, &report, err) < 0)
 		return -1;
-	if (cli->is_json && window_json(source->label, &report, err) < 0)
+	if (identity == NULL)
+		word = source->label;
+	if (cli->is_json && window_json(source, word, &report, err) < 0)
 		return -1;
 	if (!cli->is_json)
-		print_window(cli, source->label, &report);
+		print_window(cli, source, word, &report);
 
 	return report.spans.count == 0 || report.gaps.count > 0 ? EXIT_WARNINGS : EXIT_OK;
 }

@@ -23,6 +23,8 @@ receive(struct cli *cli, const struct config_job *job, struct source *source, st
 	/* This very program, also when its file was replaced meanwhile. */
 	const char *const settler[] = { "/proc/self/exe", "settle", source->label, "--follow", "-c",
 		cli->wire.config->path, store != NULL ? "--store" : NULL, store, NULL };
+	const char *const base_maker[] = { "/proc/self/exe", "run", job->name, "--base", "-c",
+		cli->wire.config->path, store != NULL ? "--store" : NULL, store, NULL };
 	const struct follow_job order = {
 		.name = job->name,
 		.source = source,
@@ -30,6 +32,8 @@ receive(struct cli *cli, const struct config_job *job, struct source *source, st
 		.client_name = job->standby_name,
 		.heartbeat_us = job->heartbeat_us,
 		.piece_age_us = job->piece_age_us,
+		.base_every_us = job->base_every_us,
+		.base_maker = base_maker,
 		.settler = settler,
 	};
 

@@ -67,7 +67,10 @@ parse_time(const struct cli *cli, const char *text, struct restore_target *targe
 	return 0;
 }
 
-/* "16/B374D848": two numbers in hex. */
+/*
+ * "16/B374D848": two numbers in hex; or a plain one in decimal.  Which of them the source counts by
+ * is seen when it is chosen what is needed (recovery_choose).
+ */
 static int
 parse_position(const char *text, struct restore_target *target, struct err *err)
 {
@@ -75,6 +78,10 @@ parse_position(const char *text, struct restore_target *target, struct err *err)
 	SCOPED(freep) char *high = NULL;
 	uint64_t upper, lower;
 
+	if (slash == NULL && strspn(text, "0123456789") == strlen(text)) {
+		target->kind = TARGET_POSITION;
+		return parse_u64(text, 0, INT64_MAX, &target->position, err);
+	}
 	if (slash != NULL)
 		high = xstrndup(text, (size_t)(slash - text));
 	if (high == NULL || parse_hex_u64(high, 8, &upper, err) < 0 ||

@@ -1,6 +1,7 @@
 #include "source/postgres/postgres.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +13,12 @@
 #include "source/postgres/wal/expire.h"
 #include "source/postgres/wal/feed.h"
 #include "source/postgres/wal/fetch.h"
+#include "source/postgres/wal/guard.h"
 #include "source/postgres/wal/push.h"
 #include "source/postgres/wal/receive.h"
 #include "source/postgres/wal/recovery.h"
 #include "source/postgres/wal/settle.h"
+#include "source/postgres/wal/survey.h"
 
 enum { DEFAULT_PORT = 5432 };
 
@@ -229,6 +232,14 @@ postgres_fetch(struct source *source, struct archive *archive, const char *name,
 	return wal_fetch(archive, name, to_path, ret_result, err);
 }
 
+static char *
+postgres_asking(const char *to_path)
+{
+	uint64_t identifier = wal_server_identifier(to_path);
+
+	return identifier != 0 ? xasprintf("%" PRIu64, identifier) : NULL;
+}
+
 static int
 postgres_window(struct source *source, struct archive *archive, const struct manifest *const *bases,
     size_t bases_count, struct window_report *report, struct err *err)
@@ -242,9 +253,11 @@ static int
 postgres_choose(struct source *source, struct archive *archive, const struct manifest *const *bases,
     size_t bases_count, struct restore_target *target, size_t *ret_index, struct err *err)
 {
-	(void)source;
+	struct postgres *pg = postgres_of(source);
 
-	return pg_wal_choose(archive, bases, bases_count, target, ret_index, err);
+	wal_survey_free(TAKE(pg->known));
+
+	return pg_wal_choose(archive, bases, bases_count, target, &pg->known, ret_index, err);
 }
 
 static int
@@ -288,6 +301,7 @@ postgres_free(struct source *source)
 	texts_free(pg->bin_dirs);
 	free(pg->scratch_user);
 	free(pg->dump_format);
+	wal_survey_free(pg->known);
 	free(pg);
 }
 
@@ -310,6 +324,7 @@ const struct source_ops postgres_source_ops = {
 	.expire = postgres_expire,
 	.push = postgres_push,
 	.fetch = postgres_fetch,
+	.asking = postgres_asking,
 	.feed = postgres_feed,
 	.window = postgres_window,
 	.choose = postgres_choose,

@@ -14,6 +14,7 @@
 
 struct err;
 struct secret;
+struct wal_survey;
 
 struct postgres {
 	struct source base;
@@ -29,6 +30,8 @@ struct postgres {
 	char **bin_dirs;
 	char *scratch_user;
 	char *dump_format;
+	struct wal_survey
+	    *known; /* what the last choice of a base has read, or NULL: for its plan */
 };
 
 static inline struct postgres *

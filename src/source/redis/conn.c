@@ -119,13 +119,19 @@ redis_hear_line(struct redis_conn *conn, int timeout_ms, struct str *to, struct 
 }
 
 int
+redis_say_text(struct redis_conn *conn, const struct str *text, struct err *err)
+{
+	return channel_write(conn->channel, text->data, text->size, REDIS_ANSWER_MS, err);
+}
+
+int
 redis_say(struct redis_conn *conn, const char *const *words, struct err *err)
 {
 	SCOPED(str_done) struct str text = STR_INIT;
 
 	resp_add_command(&text, words);
 
-	return channel_write(conn->channel, text.data, text.size, REDIS_ANSWER_MS, err);
+	return redis_say_text(conn, &text, err);
 }
 
 /* ---- replies -------------------------------------------------------------------------------------- */
@@ -153,19 +159,28 @@ hear_reply(struct redis_conn *conn, struct resp_value *ret_value, struct err *er
 }
 
 int
-redis_command(struct redis_conn *conn, const char *const *words, struct resp_value *ret_value,
-    struct err *err)
+redis_answer(struct redis_conn *conn, struct resp_value *ret_value, struct err *err)
 {
 	struct resp_value value;
 
-	if (redis_say(conn, words, err) < 0 || hear_reply(conn, &value, err) < 0)
-		return err_wrap(err, "%s", words[0]);
+	if (hear_reply(conn, &value, err) < 0)
+		return -1;
 	if (value.type == RESP_ERROR) {
 		(void)redis_refused(value.text, err);
 		resp_value_done(&value);
-		return err_wrap(err, "%s", words[0]);
+		return -1;
 	}
 	*ret_value = value;
+
+	return 0;
+}
+
+int
+redis_command(struct redis_conn *conn, const char *const *words, struct resp_value *ret_value,
+    struct err *err)
+{
+	if (redis_say(conn, words, err) < 0 || redis_answer(conn, ret_value, err) < 0)
+		return err_wrap(err, "%s", words[0]);
 
 	return 0;
 }

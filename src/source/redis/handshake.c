@@ -48,27 +48,36 @@ no_replication(struct err *err)
 		    "'blackstart check --sql' prints the ACL rule that lets a user read a copy of the data.");
 	if (err->kind == ERR_UNSUPPORTED)
 		return err_hint(err,
-		    "This server hides PSYNC, as some managed services do: use the service's own export.");
+		    "Take rename-command for PSYNC out of its configuration; a managed service that hides it has an export of its own.");
 
 	return -1;
 }
 
-int
-redis_introduce(struct redis_conn *conn, const char *family, const char *version, bool is_for_file,
-    struct err *err)
+/* Without "eof" a server has no way to mark an end that it does not know in advance. */
+static int
+tell_abilities(struct redis_conn *conn, bool wants_disk, struct err *err)
 {
-	if (offer(conn, (const char *const[]){ "REPLCONF", "ip-address", "backup-agent", NULL },
-		err) < 0 ||
-	    redis_execute(conn,
-		(const char *const[]){ "REPLCONF", "capa", "eof", "capa", "psync2", NULL },
-		err) < 0 ||
-	    (is_for_file &&
-		offer(conn, (const char *const[]){ "REPLCONF", "rdb-only", "1", NULL }, err) < 0))
+	const char *const all[] = { "REPLCONF", "capa", "eof", "capa", "psync2", NULL };
+	const char *const without_marks[] = { "REPLCONF", "capa", "psync2", NULL };
+
+	return redis_execute(conn, wants_disk ? without_marks : all, err);
+}
+
+int
+redis_introduce(struct redis_conn *conn, const struct introduction *introduction, struct err *err)
+{
+	const char *const address[] = { "REPLCONF", "ip-address", "backup-agent", NULL };
+	const char *const file_only[] = { "REPLCONF", "rdb-only", "1", NULL };
+	const char *const version[] = { "REPLCONF", "version", introduction->version, NULL };
+
+	if (offer(conn, address, err) < 0 ||
+	    tell_abilities(conn, introduction->wants_disk, err) < 0 ||
+	    (introduction->is_for_file && offer(conn, file_only, err) < 0))
 		return no_replication(err);
-	if (!str_equals(family, "valkey"))
+	if (!str_equals(introduction->family, "valkey"))
 		return 0;
 
-	return offer(conn, (const char *const[]){ "REPLCONF", "version", version, NULL }, err);
+	return offer(conn, version, err);
 }
 
 static int

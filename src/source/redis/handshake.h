@@ -31,13 +31,20 @@ struct replication_place {
 int replication_place_parse(const char *text, struct replication_place *ret_place, struct err *err)
     MUST_CHECK;
 
+struct introduction {
+	const char *family; /* of the server: "redis", "valkey" */
+	const char *version;
+	bool is_for_file; /* only a file is wanted, nothing is to be kept for us behind it */
+	bool wants_disk;  /* the server is to write the file to its disk first */
+};
+
 /*
  * Say who we are.  The address is no address, so that a Sentinel does not take us for a replica
- * that it lost.  `is_for_file`: only a file is wanted, nothing is to be kept for us behind it
- * (rdb-only, 6.2 and later).  ERR_AUTH and ERR_UNSUPPORTED come with what to do.
+ * that it lost.  What is only for a file is said with rdb-only, which 6.2 and later know.
+ * ERR_AUTH and ERR_UNSUPPORTED come with what to do.
  */
-int redis_introduce(struct redis_conn *conn, const char *family, const char *version,
-    bool is_for_file, struct err *err) MUST_CHECK;
+int redis_introduce(struct redis_conn *conn, const struct introduction *introduction,
+    struct err *err) MUST_CHECK;
 
 struct replication_answer {
 	bool is_full; /* all of the data comes, then the stream from place.offset */

@@ -3,10 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/parse.h"
 #include "source/redis/redis_internal.h"
+
+enum { CLOCK_PROBES = 5 };
 
 static const char mask[] = "(masked)";
 
@@ -79,6 +82,52 @@ redis_setting(struct redis_conn *conn, const char *name, struct err *err)
 	return text;
 }
 
+/* ---- the clock ------------------------------------------------------------------------------------ */
+
+static int
+read_clock(const struct resp_value *value, struct wall_time *ret_time, struct err *err)
+{
+	uint64_t seconds;
+	uint64_t micros;
+
+	if (value->count != 2 || value->items[0].text == NULL || value->items[1].text == NULL ||
+	    parse_u64(value->items[0].text, 0, INT32_MAX, &seconds, err) < 0 ||
+	    parse_u64(value->items[1].text, 0, US_PER_S, &micros, err) < 0)
+		return err_set(err, ERR_DATA, "TIME: this is no time");
+	ret_time->us = (int64_t)seconds * US_PER_S + (int64_t)micros;
+
+	return 0;
+}
+
+int
+redis_clock_skew(struct redis_conn *conn, int64_t *ret_skew_us, struct err *err)
+{
+	int64_t least_us = INT64_MAX;
+
+	for (int i = 0; i < CLOCK_PROBES; i++) {
+		struct mono_time began = clock_mono();
+		struct wall_time before = clock_wall();
+		struct wall_time theirs = { .us = 0 };
+		struct resp_value value;
+		int64_t took_us;
+		int result;
+
+		if (redis_command(conn, (const char *const[]){ "TIME", NULL }, &value, err) < 0)
+			return -1;
+		took_us = clock_elapsed_us(began);
+		result = read_clock(&value, &theirs, err);
+		resp_value_done(&value);
+		if (result < 0)
+			return -1;
+		if (took_us >= least_us)
+			continue;
+		least_us = took_us;
+		*ret_skew_us = theirs.us - before.us - took_us / 2;
+	}
+
+	return 0;
+}
+
 /* ---- the side file ---------------------------------------------------------------------------------- */
 
 /* Text that JSON can hold: what is not UTF-8 is shown as '?'. */
@@ -101,18 +150,12 @@ text_json(const char *text)
 	return json;
 }
 
+/* By how they are called, since families and versions differ: requirepass, primaryauth, ... */
 static bool
 is_secret(const char *name)
 {
-	static const char *const secrets[] = { "requirepass", "masterauth", "tls-key-file-pass",
-		"tls-client-key-file-pass" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(secrets); i++) {
-		if (str_equals(name, secrets[i]))
-			return true;
-	}
-
-	return false;
+	return str_ends_with(name, "pass") || str_ends_with(name, "auth") ||
+	    strstr(name, "password") != NULL || strstr(name, "secret") != NULL;
 }
 
 static json_t *

@@ -15,6 +15,7 @@
 #include "os/file.h"
 #include "os/random.h"
 #include "repo/manifest.h"
+#include "source/redis/aof/manifest.h"
 #include "source/redis/redis_internal.h"
 
 enum { STAMP_DIGITS = 8, FIRST_WITH_PARTS = 7, PASSWD_BYTES = 16 * 1024 };
@@ -182,8 +183,30 @@ write_parts_manifest(const struct landing *landing, struct err *err)
 }
 
 static int
+give_aof(const struct landing *landing, struct err *err)
+{
+	SCOPED(freep) char *folder = landing_aof_folder(landing);
+	SCOPED(dir_listing_done) struct dir_listing listing = { .count = 0 };
+
+	if (dir_list(folder, AOF_FILES_MAX, &listing, err) < 0)
+		return -1;
+	for (size_t i = 0; i < listing.count; i++) {
+		SCOPED(freep) char *path = path_join(folder, listing.names[i]);
+
+		if (give(landing, path, 0640, err) < 0)
+			return -1;
+	}
+	if (landing->has_parts && give(landing, folder, 0750, err) < 0)
+		return -1;
+
+	return dir_sync(folder, err);
+}
+
+static int
 give_all(const struct landing *landing, struct err *err)
 {
+	if (landing->is_aof_only)
+		return give_aof(landing, err);
 	SCOPED(freep) char *folder = landing_aof_folder(landing);
 	SCOPED(freep) char *base = landing_aof_base(landing);
 	SCOPED(freep) char *aof = path_join(folder, base);
@@ -248,7 +271,7 @@ replace(struct landing *landing, unsigned *moved, struct err *err)
 	    move_aside(landing, landing->dump_name, moved, err) < 0)
 		return -1;
 
-	return move_in(landing, landing->dump_name, err);
+	return landing->is_aof_only ? 0 : move_in(landing, landing->dump_name, err);
 }
 
 int

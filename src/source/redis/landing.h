@@ -18,7 +18,9 @@ struct landing {
 	char *dump_name;  /* "dump.rdb" */
 	char *aof_name;   /* "appendonly.aof" */
 	char *aof_folder; /* "appendonlydir" */
-	bool has_parts;   /* the server keeps its AOF in parts, with a manifest (7.0 and later) */
+	bool
+	    is_aof_only; /* no dump is written, and the AOF's files with their manifest are there */
+	bool has_parts;  /* the server keeps its AOF in parts, with a manifest (7.0 and later) */
 	bool gives_files; /* to this user: */
 	uid_t uid;
 	gid_t gid;

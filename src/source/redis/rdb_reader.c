@@ -438,16 +438,21 @@ feed_collect(struct rdb_reader *reader, const uint8_t *data, size_t size, size_t
 	return rdb_text_end(reader, reader->collected.data, err);
 }
 
+/* *ret_used is less than size when the file ends there. */
 static int
-follow(struct rdb_reader *reader, const uint8_t *data, size_t size, struct err *err)
+follow(struct rdb_reader *reader, const uint8_t *data, size_t size, size_t *ret_used,
+    struct err *err)
 {
+	size_t all = size;
+
+	*ret_used = all;
 	while (size > 0 && reader->step != RDB_STEP_BLIND) {
 		size_t used = 0;
 		int result;
 
 		if (reader->step == RDB_STEP_END) {
-			reader->offset = reader->end;
-			return rdb_damaged(reader, "there is something behind the end", err);
+			*ret_used = all - size;
+			return 0;
 		}
 		if (reader->step == RDB_STEP_SKIP)
 			result = feed_skip(reader, size, &used, err);
@@ -482,14 +487,32 @@ add_checksum(struct rdb_reader *reader, const uint8_t *data, size_t size)
 }
 
 int
+rdb_reader_feed_part(struct rdb_reader *reader, const void *data, size_t size, size_t *ret_used,
+    struct err *err)
+{
+	size_t used = size;
+
+	if (size > 0 && follow(reader, data, size, &used, err) < 0)
+		return -1;
+	add_checksum(reader, data, used);
+	reader->summary.bytes += used;
+	*ret_used = used;
+
+	return 0;
+}
+
+int
 rdb_reader_feed(struct rdb_reader *reader, const void *data, size_t size, struct err *err)
 {
-	if (size == 0)
-		return 0;
-	add_checksum(reader, data, size);
-	reader->summary.bytes += size;
+	size_t used;
 
-	return follow(reader, data, size, err);
+	if (rdb_reader_feed_part(reader, data, size, &used, err) < 0)
+		return -1;
+	if (used == size)
+		return 0;
+	reader->offset = reader->end;
+
+	return rdb_damaged(reader, "there is something behind the end", err);
 }
 
 static void

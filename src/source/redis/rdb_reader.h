@@ -34,6 +34,13 @@ SCOPED_FREE(struct rdb_reader, rdb_reader_free)
 int rdb_reader_feed(struct rdb_reader *reader, const void *data, size_t size, struct err *err)
     MUST_CHECK;
 
+/*
+ * The same for a file with something behind it: *ret_used is less than size when the file ended,
+ * and says where.
+ */
+int rdb_reader_feed_part(struct rdb_reader *reader, const void *data, size_t size, size_t *ret_used,
+    struct err *err) MUST_CHECK;
+
 /* The file ends here: is it whole, and is its checksum right. */
 int rdb_reader_finish(struct rdb_reader *reader, struct err *err) MUST_CHECK;
 

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "repo/manifest.h"
+#include "source/redis/aof/aof.h"
+#include "source/redis/ready.h"
 #include "source/redis/redis_internal.h"
 #include "source/redis/stream/chain.h"
 #include "source/redis/stream/expire.h"
@@ -24,9 +26,21 @@ static const struct backup_kind redis_kinds[] = {
 	    .is_window_base = true,
 	    .default_level = 1,
 	},
+	{
+	    .name = "aof",
+	    .layout = { .subfolder = "aof", .stem_prefix = NULL },
+	    .adopts = NULL,
+	    .is_window_base = false,
+	    .default_level = 1,
+	},
 };
 
-static const struct stream_kind redis_stream = { .name = "stream", .folder = "stream" };
+static const struct stream_kind redis_stream = {
+	.name = "stream",
+	.folder = "stream",
+	.base = "rdb",
+	.counts_bytes = true,
+};
 
 /*
  * A Redis has no identity: its run id changes with every start, its replication id with every
@@ -38,9 +52,14 @@ redis_identify(struct source *source, struct source_identity *ret_identity, stru
 	SCOPED(str_done) struct str info = STR_INIT;
 	const char *family;
 
-	SCOPED(redis_conn_freep) struct redis_conn *conn = redis_conn_open(redis_of(source), err);
-	if (conn == NULL || redis_info(conn, &info, err) < 0)
-		return -1;
+	SCOPED(redis_conn_freep) struct redis_conn *conn = NULL;
+	if (redis_await_answer(redis_of(source), redis_of(source)->wait_us, &conn, &info, err) <
+	    0) {
+		/* Its AOF can be taken while it is down. */
+		if (redis_of(source)->aof_dir == NULL || err->kind != ERR_NET)
+			return -1;
+		*err = (struct err)ERR_INIT;
+	}
 	ret_identity->version = redis_info_version(&info, &family);
 	ret_identity->identity = xstrdup("");
 
@@ -59,15 +78,21 @@ redis_setup_op(struct source *source)
 	return redis_setup_acl(redis_of(source));
 }
 
+static bool
+is_aof(const char *kind)
+{
+	return str_equals(kind, "aof");
+}
+
 static int
 known_kind(const char *kind, struct err *err)
 {
-	if (str_equals(kind, "rdb"))
+	if (str_equals(kind, "rdb") || is_aof(kind))
 		return 0;
 	(void)err_set(err, ERR_UNSUPPORTED, "redis has no backups of kind '%.40s'",
 	    kind != NULL ? kind : "");
 
-	return err_hint(err, "The kind is 'rdb'.");
+	return err_hint(err, "The kinds are 'rdb' and 'aof'.");
 }
 
 static int
@@ -76,6 +101,8 @@ redis_backup_op(struct source *source, const struct backup_request *request, str
 {
 	if (known_kind(request->kind, err) < 0)
 		return -1;
+	if (is_aof(request->kind))
+		return redis_aof_backup(redis_of(source), request, intake, draft, err);
 
 	return redis_backup(redis_of(source), request, intake, draft, err);
 }
@@ -86,6 +113,8 @@ redis_verify_op(struct source *source, const struct backup_view *view,
 {
 	if (known_kind(view->manifest->kind, err) < 0)
 		return -1;
+	if (is_aof(view->manifest->kind))
+		return redis_aof_verify(view, request, report, err);
 
 	return redis_verify(redis_of(source), view, request, report, err);
 }
@@ -106,6 +135,9 @@ static int
 redis_plan_op(struct source *source, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err)
 {
+	if (is_aof(view->manifest->kind))
+		return redis_aof_plan(view, request, plan, err);
+
 	return redis_plan(redis_of(source), view, request, plan, err);
 }
 
@@ -113,6 +145,9 @@ static int
 redis_restore_op(struct source *source, const struct backup_view *view,
     const struct restore_request *request, struct restore_report *report, struct err *err)
 {
+	if (is_aof(view->manifest->kind))
+		return redis_aof_restore(view, request, report, err);
+
 	return redis_restore(redis_of(source), view, request, report, err);
 }
 
@@ -194,6 +229,7 @@ redis_free(struct source *source)
 	free(redis->sslcert);
 	free(redis->sslkey);
 	free(redis->scratch_user);
+	free(redis->aof_dir);
 	free(redis);
 }
 
@@ -234,6 +270,15 @@ security_of(const char *sslmode)
 	return CHANNEL_PLAIN;
 }
 
+static enum redis_transfer
+transfer_of(const char *text)
+{
+	if (str_equals(text, "diskless"))
+		return REDIS_TRANSFER_DISKLESS;
+
+	return str_equals(text, "disk") ? REDIS_TRANSFER_DISK : REDIS_TRANSFER_AUTO;
+}
+
 struct source *
 redis_open(const struct redis_options *options, struct err *err)
 {
@@ -259,6 +304,10 @@ redis_open(const struct redis_options *options, struct err *err)
 	redis->sslkey = xstrdup(options->sslkey);
 	redis->scratch_user = xstrdup(options->scratch_user != NULL ? options->scratch_user
 								    : "redis");
+	redis->prefers_replica = options->prefers_replica;
+	redis->transfer = transfer_of(options->transfer);
+	redis->wait_us = options->wait_us;
+	redis->aof_dir = xstrdup(options->aof_dir);
 
 	return &redis->base;
 }

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "net/channel.h"
 #include "source/redis/handshake.h"
+#include "source/redis/redis.h"
 #include "source/redis/resp.h"
 #include "source/source.h"
 
@@ -29,6 +30,10 @@ struct redis {
 	char *sslcert;
 	char *sslkey;
 	char *scratch_user;
+	bool prefers_replica;
+	enum redis_transfer transfer;
+	int64_t wait_us;
+	char *aof_dir; /* the server's folder on this machine; NULL: as it says itself */
 };
 
 static inline struct redis *
@@ -62,6 +67,10 @@ int redis_execute(struct redis_conn *conn, const char *const *words, struct err 
 /* Without hearing the reply. */
 int redis_say(struct redis_conn *conn, const char *const *words, struct err *err) MUST_CHECK;
 
+/* Commands that resp_add_command has put together, in one piece; and the reply to one of them. */
+int redis_say_text(struct redis_conn *conn, const struct str *text, struct err *err) MUST_CHECK;
+int redis_answer(struct redis_conn *conn, struct resp_value *ret_value, struct err *err) MUST_CHECK;
+
 /* The next line that is not empty, without its end: of a master that keeps the link alive. */
 int redis_hear_line(struct redis_conn *conn, int timeout_ms, struct str *to, struct err *err)
     MUST_CHECK;
@@ -90,6 +99,12 @@ char *redis_info_version(const struct str *info, const char **ret_family) MUST_C
 
 /* CONFIG GET of one name; yours.  NULL with err set: not allowed; "" when there is no such. */
 char *redis_setting(struct redis_conn *conn, const char *name, struct err *err) MUST_CHECK;
+
+/*
+ * The server's clock less ours, by TIME: half of the way there and back is taken off, and of several
+ * probes the one that took least time counts.
+ */
+int redis_clock_skew(struct redis_conn *conn, int64_t *ret_skew_us, struct err *err) MUST_CHECK;
 
 /*
  * Settings, users, modules and server as JSON, with no secret in it.  What may not be asked is

@@ -24,6 +24,14 @@
 	"  pg: { type: postgres, host: db1, user: backup }\n"                                      \
 	"jobs:\n"
 
+#define HEAD_REDIS                                                                                 \
+	"site: north\n"                                                                            \
+	"timezone: Europe/Berlin\n"                                                                \
+	"store: { path: /backups }\n"                                                              \
+	"sources:\n"                                                                               \
+	"  cache: { type: redis, host: cache1 }\n"                                                 \
+	"jobs:\n"
+
 static struct wall_time
 noon(void)
 {
@@ -196,6 +204,20 @@ test_wal_without_a_base(void **state)
 }
 
 static void
+test_a_stream_that_nothing_bounds(void **state)
+{
+	(void)state;
+	assert_lint(HEAD_REDIS "  s: { source: cache, do: stream, continuous: true }\n", "");
+	assert_lint(HEAD_REDIS
+	    "  s: { source: cache, do: stream, continuous: true, base_every: off }\n"
+	    "  r: { source: cache, do: rdb, every: 6h }\n",
+	    "");
+	assert_lint(HEAD_REDIS
+	    "  s: { source: cache, do: stream, continuous: true, base_every: off }\n",
+	    "!7 job 's': there is no rdb job for 'cache': a recovery would replay all since the stream began\n");
+}
+
+static void
 test_two_receivers_of_one_source(void **state)
 {
 	(void)state;
@@ -317,6 +339,7 @@ main(void)
 		cmocka_unit_test(test_two_at_the_same_time),
 		cmocka_unit_test(test_blackouts),
 		cmocka_unit_test(test_wal_without_a_base),
+		cmocka_unit_test(test_a_stream_that_nothing_bounds),
 		cmocka_unit_test(test_two_receivers_of_one_source),
 		cmocka_unit_test(test_what_is_shown_can_be_read_again),
 		cmocka_unit_test(test_as_json),

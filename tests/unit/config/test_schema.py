@@ -39,7 +39,7 @@ def check_json_schema():
                         "influx": {"type": "influx", "org": "x"}},
             "jobs": {"a": {"source": "pg", "do": "dump", "at": "02:00", "keep": {"daily": 3},
                            "verify": {"level": 4, "smoke": ["x", {"sql": "y"}]}},
-                     "b": {"source": "influx", "do": "stream", "aof": True}},
+                     "b": {"source": "influx", "do": "snapshot", "aof": True}},
             "alerts": {"digest": "07:00", "rules": {"disable": ["lost"]},
                        "channels": {"mail": {"type": "email", "host": "h", "port": 25}}}}
     validator.validate(good)

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "base/str.h"
 #include "engine/archive.h"
 #include "engine/sync.h"
+#include "engine/systems.h"
 #include "fixture.h"
 #include "os/file.h"
 #include "source/archive.h"
@@ -209,6 +211,119 @@ test_sync_leaves_it_alone(void **state)
 	fixture_done(&fixture);
 }
 
+/* ---- a rebuilt system ---------------------------------------------------------------------- */
+
+static void
+change_to(struct fixture *fixture, const char *identity, const char *expected_aside)
+{
+	struct err err = ERR_INIT;
+	SCOPED(freep) char *aside = NULL;
+
+	if (systems_change(&fixture->engine, fixture->source.ops, "plant", identity, "1.0", &aside,
+		&err) < 0)
+		fail_msg("%s", err.msg);
+	if (expected_aside == NULL)
+		assert_null(aside);
+	else
+		assert_string_equal(aside, expected_aside);
+}
+
+/* The archive of this system holds this text under the name that both have; NULL: nothing. */
+static void
+expect_text(struct fixture *fixture, const char *identity, const char *text)
+{
+	struct err err = ERR_INIT;
+	SCOPED(engine_archive_closep)
+	struct archive *archive = engine_archive_open_of(&fixture->engine, fixture->source.ops,
+	    "plant", identity, "run-1", &err);
+	SCOPED(blob_freep) struct blob *blob = NULL;
+	struct archive_spans spans = { .items = { .count = 0 } };
+	char found[16] = "";
+
+	assert_non_null(archive);
+	blob = archive_get(archive, "one", &err);
+	assert_int_equal(archive_index_spans(archive, &spans, &err), 0);
+	if (text == NULL) {
+		assert_null(blob);
+		assert_int_equal(spans.items.count, 0);
+	} else {
+		assert_non_null(blob);
+		assert_int_equal(blob_read_at(blob, 0, found, strlen(text), &err), 0);
+		assert_string_equal(found, text);
+	}
+	archive_spans_done(&spans);
+}
+
+static void
+fill_for(struct fixture *fixture, const char *text)
+{
+	const struct piece one = piece(1, 7, PIECE_SOUND, 700);
+	struct err err = ERR_INIT;
+	struct archive *archive = open_archive(fixture);
+
+	put_text(archive, "one", text);
+	assert_int_equal(archive_index_put(archive, &one, 1, NULL, 0, &err), 0);
+	engine_archive_close(archive);
+}
+
+static void
+test_a_rebuilt_system_gets_a_folder_of_its_own(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	fixture_init(&fixture);
+	change_to(&fixture, "first", NULL);
+	fill_for(&fixture, "the first");
+	change_to(&fixture, "first", NULL);
+	expect_text(&fixture, NULL, "the first");
+
+	change_to(&fixture, "second", "first");
+	expect_text(&fixture, NULL, NULL);
+	expect_text(&fixture, "second", NULL);
+	expect_text(&fixture, "first", "the first");
+	fill_for(&fixture, "the second");
+	expect_text(&fixture, NULL, "the second");
+	expect_text(&fixture, "first", "the first");
+
+	/* The old one comes back, and a third that nothing was ever stored of. */
+	change_to(&fixture, "first", "second");
+	expect_text(&fixture, NULL, "the first");
+	expect_text(&fixture, "second", "the second");
+	change_to(&fixture, "third", "first");
+	change_to(&fixture, "second", "third");
+	expect_text(&fixture, NULL, "the second");
+	expect_text(&fixture, "first", "the first");
+	fixture_done(&fixture);
+}
+
+/* Killed when the old stream was set aside, and before the new system was written down. */
+static void
+test_a_change_that_was_killed_is_finished(void **state)
+{
+	struct fixture fixture;
+	struct archive *archive;
+	SCOPED(freep) char *aside = NULL;
+
+	(void)state;
+	fixture_init(&fixture);
+	change_to(&fixture, "first", NULL);
+	fill_for(&fixture, "the first");
+	archive = open_archive(&fixture);
+	aside = xasprintf("%s@first", archive->path);
+	assert_int_equal(rename(archive->path, aside), 0);
+	engine_archive_close(archive);
+
+	archive = open_archive(&fixture);
+	assert_null(archive->identity);
+	engine_archive_close(archive);
+	change_to(&fixture, "second", NULL);
+	expect_text(&fixture, "first", "the first");
+	fill_for(&fixture, "the second");
+	expect_text(&fixture, NULL, "the second");
+	fixture_done(&fixture);
+}
+
 int
 main(void)
 {
@@ -217,6 +332,8 @@ main(void)
 		cmocka_unit_test(test_index),
 		cmocka_unit_test(test_event),
 		cmocka_unit_test(test_sync_leaves_it_alone),
+		cmocka_unit_test(test_a_rebuilt_system_gets_a_folder_of_its_own),
+		cmocka_unit_test(test_a_change_that_was_killed_is_finished),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

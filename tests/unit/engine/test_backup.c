@@ -136,6 +136,7 @@ test_another_identity_is_refused_until_adopted(void **state)
 	struct fixture fixture;
 	struct err err = ERR_INIT;
 	SCOPED(freep) char *identity = NULL;
+	SCOPED(freep) char *aside = NULL;
 
 	(void)state;
 	fixture_init(&fixture);
@@ -145,9 +146,11 @@ test_another_identity_is_refused_until_adopted(void **state)
 	assert_int_equal(err.kind, ERR_REFUSED);
 	assert_non_null(strstr(err.hint, "source adopt plant"));
 	assert_int_equal(rows_count(&fixture), 1);
-	assert_int_equal(backup_adopt_identity(&fixture.engine, &fixture.source, &identity, &err),
+	assert_int_equal(backup_adopt_identity(&fixture.engine, &fixture.source, &identity, &aside,
+			     &err),
 	    0);
 	assert_string_equal(identity, "second");
+	assert_string_equal(aside, "first");
 	assert_int_equal(make(&fixture, "dump", &err), 0);
 	fixture_done(&fixture);
 }

@@ -102,6 +102,36 @@ crc64_is_that_of_redis(void **state)
 	free(crc);
 }
 
+/* Whatever the CPU can, at every size and place, begun with any sum. */
+static void
+crc64_is_the_same_by_folding(void **state)
+{
+	enum { SIZE_MAX_BYTES = 400, PLACES = 17 };
+	struct crc64 *crc = malloc(sizeof(*crc));
+	uint8_t data[SIZE_MAX_BYTES + PLACES];
+	uint64_t noise = 1;
+
+	(void)state;
+	assert_non_null(crc);
+	crc64_init(crc);
+	for (size_t i = 0; i < sizeof(data); i++) {
+		noise = noise * UINT64_C(6364136223846793005) + 1442695040888963407;
+		data[i] = (uint8_t)(noise >> 56);
+	}
+	for (size_t size = 0; size <= SIZE_MAX_BYTES; size++) {
+		const uint8_t *at = data + size % PLACES;
+		uint64_t folded;
+
+		crc->value = noise + size;
+		crc64_add(crc, at, size);
+		folded = crc->value;
+		crc->value = noise + size;
+		crc64_add_portable(crc, at, size);
+		assert_true(crc->value == folded);
+	}
+	free(crc);
+}
+
 static void
 lzf_expands_and_refuses(void **state)
 {
@@ -371,6 +401,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crc64_is_that_of_redis),
+		cmocka_unit_test(crc64_is_the_same_by_folding),
 		cmocka_unit_test(lzf_expands_and_refuses),
 		cmocka_unit_test(every_type_is_followed),
 		cmocka_unit_test(streams_of_all_versions_are_followed),

@@ -211,7 +211,7 @@ test_times_are_in_the_zone(void **state)
 
 	if (zone == NULL)
 		skip();
-	assert_string_equal(wal_time_text(zone, (struct wall_time){ 1700000000123456 }, text),
+	assert_string_equal(zone_format_us(zone, (struct wall_time){ 1700000000123456 }, text),
 	    "2023-11-14 23:13:20.123456+01:00");
 	test->target.zone = zone;
 	expect_refused(test, choose_at(test, 90), "2023-11-14 23:14:50", "+01:00");

@@ -131,8 +131,9 @@ target_words(const struct restore_target *target)
 }
 
 static void
-plan_recovery(const struct base_content *content, const struct backup_view *view,
-    const struct restore_request *request, struct restore_plan *plan)
+plan_recovery(struct postgres *pg, const struct base_content *content,
+    const struct backup_view *view, const struct restore_request *request,
+    struct restore_plan *plan)
 {
 	struct err obstacle = ERR_INIT;
 	struct wal_need need = { .segments_count = 0 };
@@ -148,7 +149,8 @@ plan_recovery(const struct base_content *content, const struct backup_view *view
 		add_obstacle(plan, &obstacle);
 		return;
 	}
-	if (pg_wal_need(request->archive, view->manifest, &request->target, &need, &obstacle) < 0) {
+	if (pg_wal_need(request->archive, view->manifest, &request->target, pg->known, &need,
+		&obstacle) < 0) {
 		add_obstacle(plan, &obstacle);
 		return;
 	}
@@ -201,7 +203,7 @@ pg_base_plan(struct postgres *pg, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err)
 {
 	SCOPED(base_content_done) struct base_content content = { .base = NULL };
-	SCOPED(base_target_done) struct base_target target = { .data_dir = NULL };
+	SCOPED(base_target_done) struct base_target target = { .port_fd = -1 };
 	struct err obstacle = ERR_INIT;
 
 	if (base_content_read(view->manifest, &content, err) < 0)
@@ -225,7 +227,7 @@ pg_base_plan(struct postgres *pg, const struct backup_view *view,
 		    "Name a folder with a shorter path, or leave out --start.");
 		add_obstacle(plan, &obstacle);
 	}
-	plan_recovery(&content, view, request, plan);
+	plan_recovery(pg, &content, view, request, plan);
 	if (manifest_has_warning(view->manifest, "damaged_at_source"))
 		add_warning(plan,
 		    xasprintf("pages were damaged at the source already when this backup was "

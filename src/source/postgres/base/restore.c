@@ -121,7 +121,7 @@ choose_recovery(struct restoring *restoring, struct err *err)
 	if (request->target.kind == TARGET_BACKUP)
 		return 0;
 	if (pg_wal_need(request->archive, restoring->view->manifest, &request->target,
-		&restoring->need, err) < 0)
+		restoring->pg->known, &restoring->need, err) < 0)
 		return -1;
 	options.is_before_gap = restoring->need.is_before_gap;
 	if (request->wants_start && !can_run(restoring, request->fetcher[0]))
@@ -303,6 +303,7 @@ pg_base_restore(struct postgres *pg, const struct backup_view *view,
 		.view = view,
 		.request = request,
 		.report = report,
+		.target = { .port_fd = -1 },
 	};
 
 	if (refuse_obstacles(&restoring, err) < 0 ||

@@ -212,6 +212,7 @@ started_run(const struct started_options *options, struct restore_report *report
 		start.idle = fed_idle;
 		start.idle_context = fed;
 	}
+	base_target_yield_port(options->target);
 	scratch = scratch_start(options->pg, &start, err);
 	unlend(options);
 	if (scratch == NULL) {

@@ -21,7 +21,7 @@ struct wal_need;
 struct started_options {
 	const struct postgres *pg;
 	const struct base_content *content;
-	const struct base_target *target;
+	struct base_target *target; /* its port is given up for the server */
 	const struct restore_request *request;
 	const char *lent; /* where to put a copy of the fetcher's program; NULL: nowhere */
 	const struct wal_need *need; /* NULL: it recovers from what it has itself */

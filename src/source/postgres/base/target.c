@@ -72,8 +72,9 @@ base_target_space(const struct base_target *target, const char *oid)
 
 /* ---- port --------------------------------------------------------------------------------------- */
 
-static bool
-is_port_free(unsigned port)
+/* Listens there, so that nobody else takes the port to be free; -1 when it is not. */
+static int
+hold_port(unsigned port)
 {
 	const struct sockaddr_in address = {
 		.sin_family = AF_INET,
@@ -86,21 +87,31 @@ is_port_free(unsigned port)
 	/* As the server does: an ended connection does not hold the port. */
 	if (fd >= 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, 1) < 0)
+		return -1;
 
-	return fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+	return TAKE_FD(fd);
 }
 
-static unsigned
-choose_port(unsigned asked)
+static void
+choose_port(struct base_target *target, unsigned asked)
 {
-	if (asked != 0)
-		return asked;
-	for (unsigned port = FIRST_PORT; port <= LAST_PORT; port++) {
-		if (is_port_free(port))
-			return port;
+	target->port = asked != 0 ? asked : FIRST_PORT;
+	for (unsigned port = FIRST_PORT; asked == 0 && port <= LAST_PORT; port++) {
+		target->port_fd = hold_port(port);
+		if (target->port_fd >= 0) {
+			target->port = port;
+			return;
+		}
 	}
+}
 
-	return FIRST_PORT;
+void
+base_target_yield_port(struct base_target *target)
+{
+	closep(&target->port_fd);
+	target->port_fd = -1;
 }
 
 /* ---- the target ----------------------------------------------------------------------------------- */
@@ -110,6 +121,7 @@ base_target_init(struct base_target *target, const struct postgres *pg,
     const struct restore_request *request, struct err *err)
 {
 	memset(target, 0, sizeof(*target));
+	target->port_fd = -1;
 	if (request->to == NULL || request->to[0] == '\0' || strstr(request->to, "://") != NULL) {
 		(void)err_set(err, ERR_USAGE, "a base backup is restored into a folder");
 		return err_hint(err, "Name a new folder: --to DIR.");
@@ -120,7 +132,7 @@ base_target_init(struct base_target *target, const struct postgres *pg,
 	if (strlen(target->data_dir) <= SOCKET_DIR_MAX_BYTES &&
 	    strchr(target->data_dir, '"') == NULL)
 		target->socket_dir = xstrdup(target->data_dir);
-	target->port = choose_port(request->port);
+	choose_port(target, request->port);
 	target->has_owner = geteuid() == 0;
 
 	return pg_server_user(pg, request->owner, &target->uid, &target->gid, err);
@@ -129,11 +141,13 @@ base_target_init(struct base_target *target, const struct postgres *pg,
 void
 base_target_done(struct base_target *target)
 {
+	base_target_yield_port(target);
 	free(target->data_dir);
 	free(target->spaces_dir);
 	free(target->existing);
 	free(target->socket_dir);
 	memset(target, 0, sizeof(*target));
+	target->port_fd = -1;
 }
 
 static int

@@ -23,6 +23,7 @@ struct base_target {
 	char *existing;   /* the nearest folder above that exists */
 	char *socket_dir; /* NULL: the path is too long for a socket */
 	unsigned port;
+	int port_fd;    /* listens there until the server does; -1 */
 	bool has_owner; /* files are given to uid and gid */
 	uid_t uid;
 	gid_t gid;
@@ -35,6 +36,9 @@ struct base_target {
 int base_target_init(struct base_target *target, const struct postgres *pg,
     const struct restore_request *request, struct err *err) MUST_CHECK;
 void base_target_done(struct base_target *target);
+
+/* The server is about to listen there itself. */
+void base_target_yield_port(struct base_target *target);
 
 /* What stands in the way of making it, as an error with its hint; 0 when nothing does. */
 int base_target_check(const struct base_target *target, const struct base_content *content,

@@ -75,7 +75,8 @@ dump_has_tablespaces(PGconn *conn, const struct dump_database *database, bool *r
 }
 
 static int
-try_create(PGconn *conn, const struct dump_database *like, const char *name, struct err *err)
+try_create(PGconn *conn, const struct dump_database *like, const char *name, bool is_shut,
+    struct err *err)
 {
 	const char *tablespace = json_string_value(json_object_get(like->entry, "tablespace"));
 	SCOPED(str_done) struct str sql = STR_INIT;
@@ -94,19 +95,21 @@ try_create(PGconn *conn, const struct dump_database *like, const char *name, str
 		str_add(&sql, " TABLESPACE ");
 		pg_add_identifier(&sql, tablespace);
 	}
+	if (is_shut)
+		str_add(&sql, " " DUMP_SHUT);
 
 	return pg_execute(conn, str_text(&sql), err);
 }
 
 int
-dump_create_database(PGconn *conn, const struct dump_database *like, const char *name,
+dump_create_database(PGconn *conn, const struct dump_database *like, const char *name, bool is_shut,
     char **ret_note, struct err *err)
 {
 	struct dump_database plain = *like;
 	struct err first = ERR_INIT;
 
 	*ret_note = NULL;
-	if (try_create(conn, like, name, &first) == 0)
+	if (try_create(conn, like, name, is_shut, &first) == 0)
 		return 0;
 	*err = first;
 	if (like->collate == NULL || first.kind != ERR_PEER)
@@ -116,7 +119,7 @@ dump_create_database(PGconn *conn, const struct dump_database *like, const char 
 	plain.collate = "C";
 	plain.ctype = "C";
 	plain.provider = "libc";
-	if (try_create(conn, &plain, name, err) < 0) {
+	if (try_create(conn, &plain, name, is_shut, err) < 0) {
 		*err = first;
 		return err_wrap(err, "cannot create database '%s'", name);
 	}

@@ -170,10 +170,12 @@ int dump_load(const struct dump_archive *archive, const struct dump_load *load, 
 
 /*
  * CREATE DATABASE `name` from template0 with the encoding and locale of `like`; where the machine
- * does not know the locale, with C, which *ret_note tells (else NULL; yours).
+ * does not know the locale, with C, which *ret_note tells (else NULL; yours).  `is_shut`: in a
+ * state in which nobody can take it for a whole one, DUMP_SHUT, until target_open_up.
  */
+#define DUMP_SHUT "ALLOW_CONNECTIONS false CONNECTION LIMIT 0"
 int dump_create_database(PGconn *conn, const struct dump_database *like, const char *name,
-    char **ret_note, struct err *err) MUST_CHECK;
+    bool is_shut, char **ret_note, struct err *err) MUST_CHECK;
 
 /* Does the server have every tablespace that tables of the dump are in. */
 int dump_has_tablespaces(PGconn *conn, const struct dump_database *database, bool *ret_has,

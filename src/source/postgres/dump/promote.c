@@ -56,7 +56,7 @@ swap_done(struct swap *swap)
 static int
 check_complete(const struct swap *swap, const struct target_mark *mark, struct err *err)
 {
-	if (mark->state != TARGET_INCOMPLETE)
+	if (mark->state != TARGET_INCOMPLETE && mark->state != TARGET_BEGUN)
 		return 0;
 	(void)err_set(err, ERR_REFUSED, "the restore of database '%s' is not complete", swap->name);
 

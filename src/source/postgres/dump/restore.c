@@ -94,14 +94,18 @@ make_database(struct restoring *work, const struct dump_database *database, cons
 		(void)err_set(err, ERR_EXISTS, "the database '%s' exists already", name);
 		return err_hint(err, "Choose another name for it with --as NAME.");
 	}
-	if (dump_create_database(work->admin, database, name, &locale_note, err) < 0)
+	if (dump_create_database(work->admin, database, name, true, &locale_note, err) < 0)
 		return -1;
 	vec_push(&work->made, xstrdup(name));
 	if (locale_note != NULL)
 		warn(work, xasprintf("database '%s': %s", name, locale_note));
 
-	return target_mark_write(work->admin, name, TARGET_INCOMPLETE, database->name,
-	    work->view->manifest->id, err);
+	/* Killed before it has its mark, the database is one that nobody can enter. */
+	if (target_mark_write(work->admin, name, TARGET_INCOMPLETE, database->name,
+		work->view->manifest->id, err) < 0)
+		return -1;
+
+	return target_open_up(work->admin, name, err);
 }
 
 /* ---- the data ------------------------------------------------------------------------------------- */

@@ -104,7 +104,7 @@ make_database(struct stage *stage, PGconn *conn, const struct dump_database *dat
 	pg_add_identifier(&sql, database->name);
 	if (pg_execute(conn, str_text(&sql), err) < 0 ||
 	    dump_check_extensions(conn, database, err) < 0 ||
-	    dump_create_database(conn, database, database->name, &locale_note, err) < 0)
+	    dump_create_database(conn, database, database->name, false, &locale_note, err) < 0)
 		return -1;
 	if (locale_note != NULL)
 		warn(stage->climb, xasprintf("database '%s': %s", database->name, locale_note));

@@ -125,6 +125,18 @@ target_comment(PGconn *conn, const char *name, const char *text, struct err *err
 }
 
 int
+target_open_up(PGconn *conn, const char *name, struct err *err)
+{
+	SCOPED(str_done) struct str sql = STR_INIT;
+
+	str_add(&sql, "ALTER DATABASE ");
+	pg_add_identifier(&sql, name);
+	str_add(&sql, " ALLOW_CONNECTIONS true CONNECTION LIMIT -1");
+
+	return pg_execute(conn, str_text(&sql), err);
+}
+
+int
 target_mark_write(PGconn *conn, const char *name, enum target_state state, const char *origin,
     const char *backup_id, struct err *err)
 {
@@ -172,13 +184,17 @@ target_mark_read(PGconn *conn, const char *name, struct target_mark *ret, struct
 
 	SCOPED(pg_result_freep)
 	PGresult *result = pg_query_params(conn,
-	    "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1",
+	    "SELECT shobj_description(oid, 'pg_database'), "
+	    "NOT datallowconn AND datconnlimit = 0 AND NOT datistemplate "
+	    "FROM pg_database WHERE datname = $1",
 	    params, 1, err);
 	if (result == NULL)
 		return -1;
 	if (PQntuples(result) == 0)
 		return err_set(err, ERR_NOT_FOUND, "there is no database '%s'", name);
 	parse_mark(PQgetvalue(result, 0, 0), ret);
+	if (ret->state == TARGET_FOREIGN && PQgetvalue(result, 0, 1)[0] == 't')
+		ret->state = TARGET_BEGUN;
 
 	return 0;
 }

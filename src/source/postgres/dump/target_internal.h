@@ -34,18 +34,22 @@ int target_exists(PGconn *conn, const char *name, bool *ret_exists, struct err *
 /* What the comment of a database says about how it came to be. */
 enum target_state {
 	TARGET_FOREIGN, /* not made by a restore of ours */
+	TARGET_BEGUN,   /* made by a restore that did not come to its mark: nobody can enter it */
 	TARGET_INCOMPLETE,
 	TARGET_COMPLETE,
 };
 struct target_mark {
 	enum target_state state;
-	char *origin; /* the name of the database that was dumped; NULL when foreign */
+	char *origin; /* the name of the database that was dumped; NULL when there is no mark */
 };
 int target_mark_read(PGconn *conn, const char *name, struct target_mark *ret, struct err *err)
     MUST_CHECK;
 void target_mark_done(struct target_mark *mark);
 int target_mark_write(PGconn *conn, const char *name, enum target_state state, const char *origin,
     const char *backup_id, struct err *err) MUST_CHECK;
+
+/* What was made shut (dump_create_database) can be entered from here on. */
+int target_open_up(PGconn *conn, const char *name, struct err *err) MUST_CHECK;
 
 /* Give the database a comment; NULL takes it away. */
 int target_comment(PGconn *conn, const char *name, const char *text, struct err *err) MUST_CHECK;

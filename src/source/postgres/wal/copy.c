@@ -19,6 +19,9 @@
 enum {
 	/* What is drained at most before it is made durable: a busy server is told in between. */
 	BATCH_BYTES = 4 * 1024 * 1024,
+	/* Far behind, so much or so long is written before it is made durable. */
+	BEHIND_BYTES = 16 * 1024 * 1024,
+	BEHIND_US = 500 * 1000,
 	WAIT_MAX_MS = 1000,
 	GOODBYE_MS = 1000,
 };
@@ -32,6 +35,7 @@ struct copy {
 	uint64_t end_lsn;     /* of the server's WAL */
 	struct mono_time heard;
 	struct mono_time told;
+	struct mono_time synced;
 	bool wants_reply; /* the server asked */
 	bool has_pinged;  /* we asked, since we last heard */
 	bool is_told;     /* durable_lsn is what it was told last */
@@ -77,6 +81,18 @@ reply(struct copy *copy, uint64_t lsn, bool wants_reply, struct err *err)
 	return 0;
 }
 
+/*
+ * Whoever waits for his commit waits for all that comes before it.  While that is still more than
+ * a batch, the disk has better to do than to make each piece durable as it comes.
+ */
+static bool
+can_wait(const struct copy *copy)
+{
+	return copy->end_lsn > copy->written_lsn + BATCH_BYTES &&
+	    copy->written_lsn - copy->durable_lsn < BEHIND_BYTES &&
+	    clock_elapsed_us(copy->synced) < BEHIND_US && !copy->is_over && !stop_is_requested();
+}
+
 static int
 acknowledge(struct copy *copy, struct err *err)
 {
@@ -85,10 +101,11 @@ acknowledge(struct copy *copy, struct err *err)
 		if (reply(copy, copy->written_lsn, false, err) < 0)
 			return -1;
 	}
-	if (copy->written_lsn > copy->durable_lsn) {
+	if (copy->written_lsn > copy->durable_lsn && !can_wait(copy)) {
 		if (copy->handler->sync(copy->handler->context, err) < 0)
 			return -1;
 		copy->durable_lsn = copy->written_lsn;
+		copy->synced = clock_mono();
 		copy->is_told = false;
 	}
 	/* The server has ended the copy, perhaps with an error that must be read, not talked over. */
@@ -327,6 +344,9 @@ run(struct copy *copy, struct wal_stream_outcome *outcome, struct err *err)
 			outcome->end = WAL_END_STOPPED;
 			return say_goodbye(copy, err);
 		}
+		/* What is not durable yet must not wait for a server that has fallen silent. */
+		if (copy->written_lsn > copy->durable_lsn)
+			wait_ms = BEHIND_US / 1000;
 		if (check_silence(copy, err) < 0 ||
 		    copy->handler->tick(copy->handler->context, copy->durable_lsn, copy->end_lsn,
 			&wait_ms, err) < 0 ||
@@ -380,6 +400,7 @@ wal_stream_run(struct wal_stream *stream, const struct wal_stream_request *reque
 		.durable_lsn = request->start_lsn,
 		.heard = clock_mono(),
 		.told = clock_mono(),
+		.synced = clock_mono(),
 		.is_over = false,
 	};
 	bool is_copying = false;

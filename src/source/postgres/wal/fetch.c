@@ -467,7 +467,11 @@ deliver_small(const struct delivery *delivery, struct err *err)
 		if (blob->size_bytes == 0 || blob->size_bytes > WAL_HISTORY_MAX_BYTES)
 			return err_set(err, ERR_DATA, "'%s' in the archive has %" PRIu64 " bytes",
 			    delivery->name, blob->size_bytes);
-		return empty_target(delivery, err) < 0 ? -1 : wal_stored_read(blob, to, err);
+		if (empty_target(delivery, err) < 0)
+			return -1;
+		return wal_file_of(delivery->name) == WAL_FILE_HISTORY
+		    ? wal_stored_read_history(blob, delivery->name, to, err)
+		    : wal_stored_read(blob, to, err);
 	}
 	delivery->result->result = FETCH_ABSENT;
 

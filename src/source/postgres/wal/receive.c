@@ -94,6 +94,7 @@ on_tick(void *context, uint64_t durable_lsn, uint64_t end_lsn, int *ret_wait_ms,
 	char lsn[LSN_TEXT_SIZE], behind[32];
 
 	(void)err;
+	receiver->tail.server_lsn = end_lsn;
 	wal_settler_tick(&receiver->settler);
 	wal_heartbeat_tick(&receiver->heartbeat, ret_wait_ms);
 	if (clock_elapsed_us(receiver->logged) >= POSITION_EVERY_US) {
@@ -124,7 +125,7 @@ check_identity(const struct receiver *receiver, struct err *err)
 	    receiver->archive->label, found, receiver->archive->path, known);
 
 	return err_hint(err,
-	    "If it was rebuilt on purpose, move that folder away and type 'blackstart source adopt %s'; otherwise check host and port.",
+	    "If it was rebuilt on purpose, type 'blackstart source adopt %s'; otherwise check host and port.",
 	    receiver->archive->label);
 }
 

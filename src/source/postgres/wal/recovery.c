@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "source/archive.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/wal/choose.h"
@@ -27,7 +28,8 @@ pg_wal_window(struct archive *archive, const struct manifest *const *bases, size
 
 int
 pg_wal_choose(struct archive *archive, const struct manifest *const *bases, size_t bases_count,
-    struct restore_target *target, size_t *ret_index, struct err *err)
+    struct restore_target *target, struct wal_survey **ret_known, size_t *ret_index,
+    struct err *err)
 {
 	SCOPED(wal_survey_done) struct wal_survey survey = { .segment_bytes = 0 };
 	SCOPED(archive_marks_done) struct archive_marks marks = { .items = { .count = 0 } };
@@ -40,6 +42,9 @@ pg_wal_choose(struct archive *archive, const struct manifest *const *bases, size
 	if (wal_choose(&survey, &marks, clock_wall(), target, &chosen, err) < 0)
 		return -1;
 	*ret_index = survey.bases.items[chosen].index;
+	*ret_known = xmalloc(sizeof(**ret_known));
+	**ret_known = survey;
+	survey = (struct wal_survey){ .segment_bytes = 0 };
 
 	return 0;
 }
@@ -158,13 +163,15 @@ describe_need(const struct needing *needing, const struct wal_run *run, struct w
 
 int
 pg_wal_need(struct archive *archive, const struct manifest *manifest,
-    const struct restore_target *target, struct wal_need *ret_need, struct err *err)
+    const struct restore_target *target, struct wal_survey *known, struct wal_need *ret_need,
+    struct err *err)
 {
 	SCOPED(needing_done)
 	struct needing needing = { .archive = archive, .target = target };
 	const struct wal_run *run = NULL;
 
-	if (wal_survey_read_way(archive, manifest, target->branch, &needing.survey, err) < 0)
+	if (!wal_survey_take_way(known, archive, manifest, &needing.survey) &&
+	    wal_survey_read_way(archive, manifest, target->branch, &needing.survey, err) < 0)
 		return -1;
 	if (needing.survey.bases.count == 0)
 		return err_set(err, ERR_REFUSED,

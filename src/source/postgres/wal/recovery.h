@@ -13,13 +13,18 @@ struct archive;
 struct err;
 struct manifest;
 struct restore_target;
+struct wal_survey;
 struct window_report;
 
-/* As source_ops.window and source_ops.choose. */
+/*
+ * As source_ops.window and source_ops.choose; what was read for a choice is
+ * *ret_known, yours.
+ */
 int pg_wal_window(struct archive *archive, const struct manifest *const *bases, size_t bases_count,
     struct window_report *report, struct err *err) MUST_CHECK;
 int pg_wal_choose(struct archive *archive, const struct manifest *const *bases, size_t bases_count,
-    struct restore_target *target, size_t *ret_index, struct err *err) MUST_CHECK;
+    struct restore_target *target, struct wal_survey **ret_known, size_t *ret_index,
+    struct err *err) MUST_CHECK;
 
 /* What recovery of one base to a target reads from the archive. */
 struct wal_need {
@@ -36,9 +41,11 @@ struct wal_need {
 
 /*
  * Everything is there, in the index and in the folder, or ERR_REFUSED names the segment that is
- * missing.  `target` was resolved by pg_wal_choose, or is TARGET_BACKUP.
+ * missing.  `target` was resolved by pg_wal_choose, or is TARGET_BACKUP.  `known` is what that
+ * has read, or NULL; it is emptied.
  */
 int pg_wal_need(struct archive *archive, const struct manifest *manifest,
-    const struct restore_target *target, struct wal_need *ret_need, struct err *err) MUST_CHECK;
+    const struct restore_target *target, struct wal_survey *known, struct wal_need *ret_need,
+    struct err *err) MUST_CHECK;
 
 #endif

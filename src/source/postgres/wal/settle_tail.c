@@ -136,7 +136,11 @@ static struct sink *
 open_target(struct settle *settle, const struct wal_item *item, const struct str *note,
     struct err *err)
 {
-	const struct zstd_options options = { .level = COMPRESSION_LEVEL, .note = note };
+	const struct zstd_options options = {
+		.level = COMPRESSION_LEVEL,
+		.note = note,
+		.frame_bytes = ZSTD_SMALL_FRAME_BYTES,
+	};
 	char packed[WAL_STORED_NAME_SIZE];
 	struct sink *file = archive_put(settle->archive,
 	    settle_name(settle, item, WAL_FORM_PACKED, packed), err);

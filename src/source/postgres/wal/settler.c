@@ -10,6 +10,7 @@
 #include "os/process.h"
 
 #define RESTART_AFTER_US (30 * US_PER_S)
+#define LOOK_EVERY_US (US_PER_S / 2)
 
 enum {
 	STDERR_KEPT_BYTES = 4096,
@@ -74,6 +75,10 @@ wal_settler_tick(struct wal_settler *settler)
 			start(settler);
 		return;
 	}
+	/* Called between any two commits, of which there may be thousands in a second. */
+	if (clock_elapsed_us(settler->looked) < LOOK_EVERY_US)
+		return;
+	settler->looked = clock_mono();
 	if (process_wait(settler->child, 0, &end, &running) < 0)
 		return;
 	tell_end(settler->child, &end);

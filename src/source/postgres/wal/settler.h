@@ -17,7 +17,8 @@ struct wal_settler {
 	const char *const *argv; /* NULL: there is none */
 	struct process *child;   /* NULL: none runs */
 	struct mono_time ended;
-	bool has_ended; /* once at least: the next one waits a little */
+	struct mono_time looked; /* whether it still runs */
+	bool has_ended;          /* once at least: the next one waits a little */
 };
 
 void wal_settler_init(struct wal_settler *settler, const char *const *argv);

@@ -8,11 +8,14 @@
 #include "base/str.h"
 #include "source/archive.h"
 #include "source/postgres/wal/guard.h"
+#include "source/postgres/wal/history.h"
 #include "source/postgres/wal/names.h"
 #include "stream/blob.h"
 #include "stream/expand.h"
 #include "stream/links.h"
 #include "stream/sink.h"
+
+enum { TIMELINE_DIGITS = 8 };
 
 int
 wal_stored_open(struct archive *archive, const char *stored, struct blob **ret_blob,
@@ -33,6 +36,29 @@ wal_stored_read(struct blob *blob, struct sink *to, struct err *err)
 	const struct expand_options options = { .is_zstd = str_ends_with(blob->name, ".zst") };
 
 	return expand(blob, &options, to, err);
+}
+
+int
+wal_stored_read_history(struct blob *blob, const char *name, struct sink *to, struct err *err)
+{
+	SCOPED(str_done) struct str text = STR_INIT_MAX(WAL_HISTORY_MAX_BYTES);
+	SCOPED(sink_freep) struct sink *into = str_sink_new(&text);
+	SCOPED(wal_history_done) struct wal_history history = { .timeline = 0 };
+	char digits[TIMELINE_DIGITS + 1];
+	uint64_t timeline;
+
+	(void)snprintf(digits, sizeof(digits), "%s", name);
+	if (parse_hex_u64(digits, TIMELINE_DIGITS, &timeline, err) < 0 ||
+	    wal_stored_read(blob, into, err) < 0)
+		return -1;
+	/* A server skips what is empty, and takes a file of zeros for a timeline without parents. */
+	if (wal_history_parse((uint32_t)timeline, str_text(&text), text.size, &history, err) < 0)
+		return err_wrap(err, "'%s' in the archive", name);
+	/* The server ends each line: without its end the last position may have lost its last digits. */
+	if (text.size > 0 && str_text(&text)[text.size - 1] != '\n')
+		return err_set(err, ERR_DATA, "'%s' in the archive is cut off", name);
+
+	return sink_write(to, str_text(&text), text.size, err);
 }
 
 /* The first segment that a listing happens to show. */

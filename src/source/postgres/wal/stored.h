@@ -18,6 +18,10 @@ int wal_stored_open(struct archive *archive, const char *stored, struct blob **r
 /* Push its plain bytes into `to`, which is not finished; what ends in ".zst" is expanded. */
 int wal_stored_read(struct blob *blob, struct sink *to, struct err *err) MUST_CHECK;
 
+/* The same of a history file, of which nothing is pushed when it is not one: ERR_DATA. */
+int wal_stored_read_history(struct blob *blob, const char *name, struct sink *to, struct err *err)
+    MUST_CHECK;
+
 /*
  * The system identifier that the archive's WAL must have: what the store knows of the source, else
  * that of a segment that is there; 0 when there is nothing to go by.

@@ -21,6 +21,9 @@
 enum {
 	READ_BYTES = 256 * 1024,
 };
+/* What was read is as good as read again while nobody can have typed anything meanwhile. */
+#define FRESH_US (5 * US_PER_S)
+
 /* Tails that only wait for being settled are whole: this much of them is read for their times. */
 static const uint64_t tails_read_max_bytes = UINT64_C(1024) * 1024 * 1024;
 
@@ -39,6 +42,15 @@ wal_survey_done(struct wal_survey *survey)
 	vec_done(&survey->lineages);
 	vec_done(&survey->marks);
 	vec_done(&survey->warnings);
+}
+
+void
+wal_survey_free(struct wal_survey *survey)
+{
+	if (survey == NULL)
+		return;
+	wal_survey_done(survey);
+	free(survey);
 }
 
 /* ---- bases ------------------------------------------------------------------------------------------ */
@@ -347,6 +359,7 @@ wal_survey_read(struct archive *archive, const struct manifest *const *bases, si
 		if (read_once(archive, bases, bases_count, &survey, err) < 0)
 			return -1;
 	}
+	survey.read_at = clock_mono();
 	*ret_survey = survey;
 	survey = (struct wal_survey){ .segment_bytes = 0 };
 
@@ -471,4 +484,25 @@ wal_survey_read_way(struct archive *archive, const struct manifest *base, uint32
 	survey = (struct wal_survey){ .segment_bytes = 0 };
 
 	return 0;
+}
+
+bool
+wal_survey_take_way(struct wal_survey *known, const struct archive *archive,
+    const struct manifest *base, struct wal_survey *ret_survey)
+{
+	SCOPED(wal_survey_done) struct wal_survey survey = { .segment_bytes = 0 };
+
+	if (known == NULL)
+		return false;
+	survey = *known;
+	*known = (struct wal_survey){ .segment_bytes = 0 };
+	if (survey.segment_bytes == 0 || clock_elapsed_us(survey.read_at) >= FRESH_US)
+		return false;
+	/* The identities of the bases were loans. */
+	survey.bases.count = 0;
+	read_bases(&survey, archive, &base, 1);
+	*ret_survey = survey;
+	survey = (struct wal_survey){ .segment_bytes = 0 };
+
+	return true;
 }

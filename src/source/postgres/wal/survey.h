@@ -67,8 +67,10 @@ struct wal_survey {
 	uint64_t damaged_count;
 	uint64_t removed_count; /* known to the index, gone from the folder */
 	VEC(char *) warnings;
+	struct mono_time read_at;
 };
 void wal_survey_done(struct wal_survey *survey);
+void wal_survey_free(struct wal_survey *survey); /* of one on the heap; NULL is ok */
 
 /*
  * Collect it.  Bases of another system or another size of segments are left out, with a warning.
@@ -83,6 +85,14 @@ int wal_survey_read(struct archive *archive, const struct manifest *const *bases
  */
 int wal_survey_read_way(struct archive *archive, const struct manifest *base, uint32_t timeline,
     struct wal_survey *ret_survey, struct err *err) MUST_CHECK;
+
+/*
+ * The same out of `known`, which wal_survey_read made and this empties (NULL is ok): false when it
+ * is too old to be relied on, or empty.  To read a million segments again within the same
+ * second tells nothing new.
+ */
+bool wal_survey_take_way(struct wal_survey *known, const struct archive *archive,
+    const struct manifest *base, struct wal_survey *ret_survey);
 
 /*
  * Read the tail that `tail` names (timeline, segment) and fill in what it holds; restore points go

@@ -26,6 +26,7 @@ enum {
 	HEADER_BYTES = 40,
 	HEADER_SYSTEM_ID_AT = 24,
 	FOLDER_CHECK_US = 1000 * 1000,
+	WRITE_BACK_BYTES = 1024 * 1024,
 };
 
 static const uint8_t zeros[ZEROS_BYTES];
@@ -83,6 +84,7 @@ wal_tail_close(struct wal_tail *tail)
 	closep(&tail->fd);
 	tail->fd = -1;
 	tail->is_dirty = false;
+	tail->unsynced_bytes = 0;
 }
 
 void
@@ -154,11 +156,24 @@ write_at(const struct wal_tail *tail, int fd, uint64_t offset, const void *data,
 	return 0;
 }
 
-/* All of it, so that later writes change neither the file's size nor its blocks. */
+/* The server has all of this segment: it comes at once, and is synced a few times only. */
+static bool
+comes_whole(const struct wal_tail *tail)
+{
+	return tail->server_lsn / tail->options.segment_bytes > tail->segment;
+}
+
+/*
+ * All of it, so that later writes change neither the file's size nor its blocks.  Where all comes
+ * at once, to write every block twice would take longer than what it saves: it is only reserved.
+ */
 static int
 fill(const struct wal_tail *tail, int fd, struct err *err)
 {
-	for (uint64_t at = 0; at < tail->options.segment_bytes; at += ZEROS_BYTES) {
+	bool is_reserved = comes_whole(tail) &&
+	    fallocate(fd, 0, 0, (off_t)tail->options.segment_bytes) == 0;
+
+	for (uint64_t at = 0; !is_reserved && at < tail->options.segment_bytes; at += ZEROS_BYTES) {
 		if (write_at(tail, fd, at, zeros, ZEROS_BYTES, err) < 0)
 			return -1;
 	}
@@ -358,6 +373,20 @@ compare(const struct wal_tail *tail, uint64_t offset, const uint8_t *data, size_
 	return 0;
 }
 
+/*
+ * Let the disk begin, without waiting, so that little is left for the sync.  What it cannot write
+ * the sync tells as well.
+ */
+static void
+write_back(struct wal_tail *tail, uint64_t end)
+{
+	if (tail->unsynced_bytes < WRITE_BACK_BYTES)
+		return;
+	(void)sync_file_range(tail->fd, (off_t)(end - tail->unsynced_bytes),
+	    (off_t)tail->unsynced_bytes, SYNC_FILE_RANGE_WRITE);
+	tail->unsynced_bytes = 0;
+}
+
 int
 wal_tail_write(struct wal_tail *tail, uint64_t offset, const void *data, size_t size,
     struct err *err)
@@ -365,8 +394,12 @@ wal_tail_write(struct wal_tail *tail, uint64_t offset, const void *data, size_t 
 	if (tail->is_resumed && compare(tail, offset, data, size, err) < 0)
 		return -1;
 	tail->is_dirty = true;
+	if (write_at(tail, tail->fd, offset, data, size, err) < 0)
+		return -1;
+	tail->unsynced_bytes += size;
+	write_back(tail, offset + size);
 
-	return write_at(tail, tail->fd, offset, data, size, err);
+	return 0;
 }
 
 int
@@ -386,6 +419,7 @@ wal_tail_sync(struct wal_tail *tail, struct err *err)
 	if (check_folder(tail, err) < 0)
 		return -1;
 	tail->is_dirty = false;
+	tail->unsynced_bytes = 0;
 
 	return 0;
 }

@@ -40,9 +40,11 @@ struct wal_tail {
 	char name[WAL_TAIL_NAME_SIZE];
 	uint32_t timeline;
 	uint64_t segment;
-	uint64_t inode;  /* of the file: the name must go on meaning it */
-	bool is_resumed; /* it was there before: what comes is compared with it */
-	bool is_dirty;   /* something is written and not yet synced */
+	uint64_t inode;          /* of the file: the name must go on meaning it */
+	bool is_resumed;         /* it was there before: what comes is compared with it */
+	bool is_dirty;           /* something is written and not yet synced */
+	uint64_t unsynced_bytes; /* written since the disk was last asked to begin with it */
+	uint64_t server_lsn; /* set by the caller: how far the server's WAL goes, as far as known */
 	struct mono_time folder_seen;
 };
 

@@ -206,6 +206,32 @@ branches_add(struct branches *branches, struct archive *archive, struct branch *
 
 /* ---- who comes from whom ------------------------------------------------------------------------ */
 
+uint32_t
+branches_root(const struct branches *branches, uint32_t branch)
+{
+	const struct branch *at;
+
+	/* A parent's number is lower, so this ends. */
+	while ((at = branches_find(branches, branch)) != NULL && at->parent != 0)
+		branch = at->parent;
+
+	return branch;
+}
+
+uint32_t
+branches_before(const struct branches *branches, uint32_t branch)
+{
+	uint32_t root = branches_root(branches, branch);
+	uint32_t before = 0;
+
+	for (size_t i = 0; i < branches->items.count; i++) {
+		if (branches->items.items[i].number < root)
+			before = branches->items.items[i].number;
+	}
+
+	return before;
+}
+
 uint64_t
 branches_shared_until(const struct branches *branches, uint32_t branch, uint32_t ancestor)
 {

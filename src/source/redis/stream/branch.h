@@ -53,6 +53,12 @@ int branches_add(struct branches *branches, struct archive *archive, struct bran
 bool branches_is_history(const struct branches *branches, uint32_t branch, uint32_t ancestor,
     uint64_t offset);
 
+/* The branch that this one's history began with: itself, or the ancestor that has no parent. */
+uint32_t branches_root(const struct branches *branches, uint32_t branch);
+
+/* The newest branch of the history before that of `branch`, with which a hole began; 0: none. */
+uint32_t branches_before(const struct branches *branches, uint32_t branch);
+
 /* Up to where `ancestor` belongs to the history of `branch`: UINT64_MAX for itself, 0: nowhere. */
 uint64_t branches_shared_until(const struct branches *branches, uint32_t branch, uint32_t ancestor);
 

@@ -11,8 +11,10 @@
 
 struct choosing {
 	struct restore_target *target;
-	struct courses courses;
+	struct courses courses; /* of one history */
 	const struct course *chosen;
+	bool has_later;              /* a history follows */
+	struct wall_time later_from; /* where its first base stands, 0: it has none */
 };
 
 static const char *
@@ -71,15 +73,23 @@ refuse_before(const struct choosing *choosing, struct err *err)
 	return err_hint(err, "The nearest that can be reached: --at '%s'.", first);
 }
 
+/* `after`: when it ended, 0: it has not yet. */
 static int
-refuse_gap(const struct choosing *choosing, const struct course *before, const struct course *after,
+refuse_gap(const struct choosing *choosing, const struct course *before, struct wall_time after,
     struct err *err)
 {
 	char asked[CLOCK_TEXT_SIZE], from[CLOCK_TEXT_SIZE], to[CLOCK_TEXT_SIZE];
 
-	(void)err_set(err, ERR_REFUSED, "%s lies in a gap of the stream, from %s to %s",
-	    time_text(choosing, choosing->target->time, asked),
-	    time_text(choosing, before->reach.time, from), time_text(choosing, after->from, to));
+	(void)time_text(choosing, choosing->target->time, asked);
+	(void)time_text(choosing, before->reach.time, from);
+	if (after.us == 0) {
+		(void)err_set(err, ERR_REFUSED,
+		    "%s lies in a gap of the stream, which begins at %s: no base came since", asked,
+		    from);
+		return err_hint(err, "The nearest that can be reached: --at '%s'.", from);
+	}
+	(void)err_set(err, ERR_REFUSED, "%s lies in a gap of the stream, from %s to %s", asked,
+	    from, time_text(choosing, after, to));
 
 	return err_hint(err, "The nearest that can be reached: --at '%s' or --at '%s'.", from, to);
 }
@@ -103,7 +113,9 @@ choose_time(struct choosing *choosing, struct err *err)
 	const struct course *found = NULL;
 	size_t next = 0;
 
-	if (target->time.us > clock_wall().us)
+	/* The server's clock, by which times are named, may be ahead of ours. */
+	if (target->time.us > clock_wall().us && !choosing->has_later &&
+	    target->time.us > last_course(choosing)->reach.time.us)
 		return refuse_future(choosing, err);
 	for (size_t i = 0; i < choosing->courses.items.count; i++) {
 		const struct course *course = &choosing->courses.items.items[i];
@@ -119,7 +131,9 @@ choose_time(struct choosing *choosing, struct err *err)
 	if (target->time.us <= found->reach.time.us)
 		return 0;
 	if (next < choosing->courses.items.count)
-		return refuse_gap(choosing, found, &choosing->courses.items.items[next], err);
+		return refuse_gap(choosing, found, choosing->courses.items.items[next].from, err);
+	if (choosing->has_later)
+		return refuse_gap(choosing, found, choosing->later_from, err);
 	/* Behind the last command there is nothing to stop at. */
 	target->kind = TARGET_LATEST;
 
@@ -168,6 +182,39 @@ choose(struct choosing *choosing, struct err *err)
 	return 0;
 }
 
+/*
+ * The history that a time lies in: the newest that begins before it.  In none, the oldest that has
+ * a base, so that it can be said from when on there is one.
+ */
+static uint32_t
+find_history(struct choosing *choosing, const struct chain *chain,
+    const struct manifest *const *bases, size_t bases_count)
+{
+	uint32_t found = 0;
+
+	for (uint32_t line = chain_newest(chain); line != 0;
+	     line = branches_before(&chain->branches, line)) {
+		struct courses courses;
+
+		courses_find(chain, line, bases, bases_count, &courses);
+		if (courses.items.count == 0) {
+			courses_done(&courses);
+			choosing->has_later = true;
+			continue;
+		}
+		choosing->has_later = choosing->has_later || found != 0;
+		if (found != 0)
+			choosing->later_from = choosing->courses.items.items[0].from;
+		courses_done(&choosing->courses);
+		choosing->courses = courses;
+		found = line;
+		if (courses.items.items[0].from.us <= choosing->target->time.us)
+			break;
+	}
+
+	return found;
+}
+
 int
 redis_choose(const struct chain *chain, const struct manifest *const *bases, size_t bases_count,
     struct restore_target *target, size_t *ret_index, struct err *err)
@@ -178,7 +225,10 @@ redis_choose(const struct chain *chain, const struct manifest *const *bases, siz
 
 	if (branch != 0 && branches_find(&chain->branches, branch) == NULL)
 		return refuse_branch(chain, branch, err);
-	courses_find(chain, branch, bases, bases_count, &choosing.courses);
+	if (target->branch == 0 && target->kind == TARGET_TIME)
+		branch = find_history(&choosing, chain, bases, bases_count);
+	else
+		courses_find(chain, branch, bases, bases_count, &choosing.courses);
 	result = choosing.courses.items.count > 0 ? choose(&choosing, err) : refuse_empty(err);
 	if (result == 0) {
 		target->branch = branch;

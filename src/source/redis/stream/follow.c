@@ -13,15 +13,15 @@
 #include "os/stop.h"
 #include "source/archive.h"
 #include "source/redis/stream/follow_internal.h"
+#include "source/redis/stream/fork.h"
 #include "source/redis/stream/pack.h"
 #include "source/source.h"
 
 #define LOCK_NAME ".receiver.lock"
 
 enum {
-	TICK_MS = 1000, /* everything is durable and the link kept alive as often */
-	/* A master says something at least each repl-ping-replica-period, 10 s. */
-	SILENCE_MS = 60 * 1000,
+	SYNC_MS = 500,  /* everything is durable as often: twice, since a sync takes its time */
+	TICK_MS = 1000, /* and the link is kept alive */
 	PAUSE_STEP_MS = 500,
 };
 #define COPY_EVERY_US (10 * 60 * US_PER_S)
@@ -40,25 +40,74 @@ acknowledge(struct following *following, struct err *err)
 	    err);
 }
 
+static int
+make_durable(struct following *following, struct err *err)
+{
+	uint64_t before = following->tail.synced;
+
+	following->synced_at = clock_mono();
+	if (tail_sync(&following->tail, err) < 0)
+		return -1;
+	if (following->tail.synced == before)
+		return following_roll(following, err);
+	/* The last full copy was not in vain: the stream behind it lives. */
+	following->has_copied = false;
+	following->kept_branch = following->branch;
+	following->kept_offset = following->tail.synced;
+	log_debug("durable up to offset %" PRIu64 " of branch %" PRIu32, following->tail.synced,
+	    following->branch);
+
+	return following_roll(following, err);
+}
+
 /* Once a second. */
 static int
 tick(struct following *following, struct err *err)
 {
-	if (tail_sync(&following->tail, err) < 0 || acknowledge(following, err) < 0)
+	if (acknowledge(following, err) < 0)
 		return -1;
-	following->heard_at = clock_wall();
 	following_look_at_backlog(following);
+	following->request->bases->tick(following->request->bases);
 
-	return following_roll(following, err);
+	return 0;
+}
+
+static int64_t
+left_ms(struct mono_time since, int64_t period_ms)
+{
+	int64_t left = period_ms - clock_elapsed_us(since) / US_PER_MS;
+
+	return left > 0 ? left : 0;
+}
+
+/* What is due by the clock, whether anything comes or not. */
+static int
+do_what_is_due(struct following *following, struct err *err)
+{
+	if (left_ms(following->synced_at, SYNC_MS) == 0 && make_durable(following, err) < 0)
+		return -1;
+
+	return left_ms(following->acked_at, TICK_MS) == 0 ? tick(following, err) : 0;
+}
+
+static int
+wait_ms(const struct following *following)
+{
+	int64_t sync_ms = left_ms(following->synced_at, SYNC_MS);
+	int64_t tick_ms = left_ms(following->acked_at, TICK_MS);
+	int64_t least_ms = sync_ms < tick_ms ? sync_ms : tick_ms;
+
+	return least_ms > 0 ? (int)least_ms : 1;
 }
 
 static int
 add(struct following *following, const void *data, size_t size, struct err *err)
 {
 	const uint8_t *bytes = data;
-	struct wall_time now = clock_wall();
+	struct wall_time now = { clock_wall().us + following->tail.skew_us };
 
 	following->has_received = true;
+	following->heard_at = now;
 	for (size_t at = 0; at < size;) {
 		size_t used;
 
@@ -98,22 +147,21 @@ stream_on(struct following *following, struct err *err)
 {
 	struct mono_time heard = clock_mono();
 
+	following->synced_at = clock_mono();
 	if (acknowledge(following, err) < 0)
 		return -1;
 	while (!stop_is_requested()) {
-		int64_t left_ms = TICK_MS - clock_elapsed_us(following->acked_at) / US_PER_MS;
-		int got = hear(following, left_ms > 0 ? (int)left_ms : 1, err);
+		int got = hear(following, wait_ms(following), err);
 
 		if (got < 0)
 			return -1;
 		if (got > 0)
 			heard = clock_mono();
-		if (clock_elapsed_us(following->acked_at) >= TICK_MS * US_PER_MS &&
-		    tick(following, err) < 0)
+		if (do_what_is_due(following, err) < 0)
 			return -1;
-		if (clock_elapsed_us(heard) > SILENCE_MS * US_PER_MS)
+		if (clock_elapsed_us(heard) > following->silence_us)
 			return err_set(err, ERR_TIMEOUT, "the server has said nothing for %d s",
-			    SILENCE_MS / 1000);
+			    (int)(following->silence_us / US_PER_S));
 		if (following->request->stop_position != 0 &&
 		    following->tail.synced >= following->request->stop_position)
 			return 0;
@@ -134,53 +182,81 @@ take_copy(struct following *following, const struct replication_answer *answer,
 
 	following->has_copied = true;
 	following->copied_at = clock_mono();
-	if (following_start_anew(following, &answer->place, info, err) < 0 ||
-	    bases->take(bases, "rdb", &attached, err) < 0)
+	following->next_copy_at.us = clock_wall().us + COPY_EVERY_US;
+	if (following_note_loss(following, &answer->place, info, err) < 0 ||
+	    bases->take(bases, "rdb", &attached, err) < 0 ||
+	    following_start_anew(following, &answer->place, info, err) < 0)
 		return -1;
 	following->db = attached.stream_db;
 
 	return 0;
 }
 
-/* Each full copy costs the server a fork: no more than one in ten minutes by trying again. */
+/*
+ * Each full copy costs the server a fork: no more than one in ten minutes by trying again.  One
+ * that the stream went on behind is no try.
+ */
 static int
 may_copy(const struct following *following, const char *reason, struct err *err)
 {
-	char left[CLOCK_TEXT_SIZE];
-	int64_t waited_us = clock_elapsed_us(following->copied_at);
+	char at[CLOCK_TEXT_SIZE];
 
-	if (!following->has_copied || waited_us >= COPY_EVERY_US)
+	if (!following->has_copied || clock_elapsed_us(following->copied_at) >= COPY_EVERY_US)
 		return 0;
 
 	return err_set(err, ERR_BUSY,
-	    "the stream cannot go on (%s), and the last full copy is not long ago: the next is asked for in %s, since each costs the server a fork",
-	    reason, clock_format_duration(COPY_EVERY_US - waited_us, left));
+	    "the stream cannot go on (%s), and the last full copy was in vain: the next is asked for at %s, since each costs the server a fork",
+	    reason, clock_format(following->next_copy_at, at));
+}
+
+/*
+ * The place to ask for.  False: there is none, all data is wanted; with *ret_reason, yours.  Where a
+ * server that lagged was promoted, it must be one that a piece can begin at.
+ */
+static bool
+find_place(const struct following *following, const struct str *info,
+    struct replication_place *ret_place, char **ret_reason)
+{
+	const struct branch *branch = branches_find(&following->branches, following->branch);
+	struct err why = ERR_INIT;
+	bool is_boundary = true;
+	unsigned db;
+
+	if (!following_can_go_on(following, info, &ret_place->offset, ret_reason))
+		return false;
+	(void)memcpy(ret_place->id, branch->replid, sizeof(ret_place->id));
+	if (ret_place->offset < following->offset &&
+	    fork_look(following->archive, branch->number, ret_place->offset, &is_boundary, &db,
+		&why) < 0)
+		is_boundary = false;
+	if (!is_boundary)
+		*ret_reason = xasprintf("the server was promoted at offset %" PRIu64
+					", which is in the middle of what we have: %s",
+		    ret_place->offset, why.kind != ERR_NONE ? why.msg : "no command ends there");
+
+	return is_boundary;
 }
 
 static int
 attach(struct following *following, const char *family, const char *version, const struct str *info,
     struct err *err)
 {
-	struct replication_place place = { .offset = following->offset };
+	const struct introduction introduction = { .family = family, .version = version };
+	struct replication_place place;
 	struct replication_answer answer;
 	SCOPED(freep) char *reason = NULL;
-	const struct branch *branch = branches_find(&following->branches, following->branch);
-	bool can_go_on = branch != NULL && following_can_go_on(following, info, &reason);
+	bool can_go_on = find_place(following, info, &place, &reason);
 
-	if (!can_go_on &&
-	    may_copy(following, reason != NULL ? reason : "nothing was received yet", err) < 0)
-		return -1;
-	if (branch != NULL)
-		(void)memcpy(place.id, branch->replid, sizeof(place.id));
-	if (redis_introduce(following->conn, family, version, false, err) < 0 ||
-	    redis_ask_stream(following->conn, branch != NULL ? &place : NULL, &answer, err) < 0)
+	if ((!can_go_on && may_copy(following, reason, err) < 0) ||
+	    redis_introduce(following->conn, &introduction, err) < 0 ||
+	    redis_ask_stream(following->conn, can_go_on ? &place : NULL, &answer, err) < 0)
 		return -1;
 	if (answer.is_full)
 		return take_copy(following, &answer, info, err);
-	if (!str_equals(answer.place.id, place.id))
-		return following_branch_off(following, answer.place.id, err);
+	if (str_equals(answer.place.id, place.id) && place.offset == following->offset)
+		return 0;
 
-	return 0;
+	return following_branch_off(following, &answer.place, err);
 }
 
 /* One connection, from its beginning to its end. */
@@ -326,7 +402,8 @@ redis_follow(struct redis *redis, const struct follow_request *request, struct a
 	SCOPED(closep) int lock_fd = -1;
 	int result;
 
-	if (take_lock(archive, request->run_id, &lock_fd, err) < 0)
+	if (take_lock(archive, request->run_id, &lock_fd, err) < 0 ||
+	    pack_settle_tails(archive, err) < 0)
 		return -1;
 	tail_init(&following.tail, archive);
 	result = follow_for_ever(&following, err);

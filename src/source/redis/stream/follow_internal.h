@@ -29,12 +29,23 @@ struct following {
 
 	struct redis_conn *conn;   /* a replica's */
 	bool has_received;         /* on this connection */
-	struct wall_time heard_at; /* the last time the link was known to be up; 0: never */
-	bool has_copied;           /* all data, at: */
+	struct wall_time heard_at; /* the last time something came; 0: nothing yet */
+	bool has_copied;           /* all data, and no stream came behind it yet */
+	struct wall_time next_copy_at;
 	struct mono_time copied_at;
 	struct mono_time acked_at;
+	struct mono_time synced_at;
+	int64_t silence_us;         /* a server that says nothing for so long is dead */
 	struct mono_time looked_at; /* at the server's backlog */
 	bool was_backlog_warned;
+
+	/* What was made durable last, and is still to be found; branch 0: nothing. */
+	uint32_t kept_branch;
+	uint64_t kept_offset;
+
+	/* What was noted as lost last, so that another try does not note it again. */
+	uint32_t lost_branch;
+	uint64_t lost_offset;
 };
 
 /* ---- position.c: where it goes on ---- */
@@ -42,14 +53,21 @@ struct following {
 /* From what the archive has; an open tail is resumed. */
 int following_find_place(struct following *following, struct err *err) MUST_CHECK;
 
-/* The history in which the stream goes on has another id: a branch of its own from here on. */
-int following_branch_off(struct following *following, const char *replid, struct err *err)
-    MUST_CHECK;
+/*
+ * The history in which the stream goes on has another id: a branch of its own from `place` on.
+ * What we have behind that is noted as the dead end of the present one.
+ */
+int following_branch_off(struct following *following, const struct replication_place *place,
+    struct err *err) MUST_CHECK;
 
 /*
- * The server could not go on where we were and has sent all its data, which stands at `place`:
- * note what is lost, and go on there.  `info` is what the server said of itself before.
+ * The server cannot go on where we were and sends all its data, which stands at `place`: end the
+ * present tail and note what is lost.  `info` is what the server said of itself before.
  */
+int following_note_loss(struct following *following, const struct replication_place *place,
+    const struct str *info, struct err *err) MUST_CHECK;
+
+/* The data is stored: the stream goes on behind it. */
 int following_start_anew(struct following *following, const struct replication_place *place,
     const struct str *info, struct err *err) MUST_CHECK;
 
@@ -62,10 +80,11 @@ int following_roll(struct following *following, struct err *err) MUST_CHECK;
 /* ---- server.c: what is asked beside the stream ---- */
 
 /*
- * Would the server go on from our place, as INFO says.  False with *ret_reason, yours: why not.
+ * Would the server go on from our place, as INFO says: *ret_offset, which is before our end where a
+ * server was promoted that lagged.  False with *ret_reason, yours: why not.
  */
 bool following_can_go_on(const struct following *following, const struct str *info,
-    char **ret_reason);
+    uint64_t *ret_offset, char **ret_reason);
 
 /* Warn of a clock that differs and of settings that count us; nothing of it is a failure. */
 void following_look_at_settings(struct following *following, struct redis_conn *conn);

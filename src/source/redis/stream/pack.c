@@ -85,8 +85,8 @@ reader_sink_new(struct piece_reader *reader)
 	return &sink->base;
 }
 
-static int
-read_into(struct archive *archive, const char *name, enum piece_form form, struct sink *to,
+int
+pack_expand(struct archive *archive, const char *name, enum piece_form form, struct sink *to,
     struct err *err)
 {
 	const struct expand_options options = { .is_zstd = form == PIECE_PACKED };
@@ -103,7 +103,7 @@ read_piece(struct archive *archive, const char *name, enum piece_form form, bool
 
 	piece_reader_init(ret_reader);
 	sink = reader_sink_new(ret_reader);
-	if (read_into(archive, name, form, sink, err) == 0 &&
+	if (pack_expand(archive, name, form, sink, err) == 0 &&
 	    (is_open || sink_finish(sink, err) == 0))
 		return 0;
 	/* What a crash left behind the last whole command is no command. */
@@ -192,7 +192,7 @@ compress(struct archive *archive, const char *name, struct piece_reader *reader,
 	if (file == NULL)
 		return -1;
 	SCOPED(sink_freep) struct sink *to = tee_sink_new(reader_sink_new(reader), file);
-	if (read_into(archive, name, PIECE_TAIL, to, err) < 0)
+	if (pack_expand(archive, name, PIECE_TAIL, to, err) < 0)
 		return -1;
 	if (reader->head.branch != branch || reader->head.offset != offset)
 		return err_set(err, ERR_DATA, "it is named for another place than it says");
@@ -286,10 +286,8 @@ settle_one_tail(struct archive *archive, const struct spots *folder, const struc
 
 	(void)piece_name(place->branch, place->offset, PIECE_TAIL, name);
 	/* The last one is where the next receiver goes on. */
-	if (!is_behind(&folder->last, place) || is_locked(archive, name)) {
-		report->left_count++;
+	if (!is_behind(&folder->last, place) || is_locked(archive, name))
 		return 0;
-	}
 	if (pack_tail(archive, name, &is_packed, &why) == 0) {
 		report->settled_count += is_packed;
 		return 0;
@@ -445,6 +443,35 @@ pack_settle(struct archive *archive, struct settle_report *report, struct err *e
 	if (result == 0)
 		result = settle_all(archive, &folder, report, err);
 	vec_done(&folder.places);
+
+	return result;
+}
+
+static int
+settle_tails(struct archive *archive, const struct spots *folder, struct settle_report *report,
+    struct err *err)
+{
+	for (size_t i = 0; i < folder->places.count; i++) {
+		if (folder->places.items[i].form == PIECE_TAIL &&
+		    settle_one_tail(archive, folder, &folder->places.items[i], report, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+int
+pack_settle_tails(struct archive *archive, struct err *err)
+{
+	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
+	struct spots folder = { .base = { .visit = visit } };
+	int result = archive_scan(archive, &folder.base, err);
+
+	if (result == 0)
+		result = settle_tails(archive, &folder, &report, err);
+	vec_done(&folder.places);
+	for (size_t i = 0; i < report.warnings.count; i++)
+		log_warning("%s", report.warnings.items[i]);
 
 	return result;
 }

@@ -117,6 +117,12 @@ piece_outage_format(struct wall_time from, struct str *to)
 	str_addf(to, "#OUT:%" PRId64 "\r\n", from.us);
 }
 
+void
+piece_skew_format(int64_t skew_us, struct str *to)
+{
+	str_addf(to, "#SKEW:%" PRId64 "\r\n", skew_us);
+}
+
 static int
 read_head(struct piece_reader *reader, struct err *err)
 {
@@ -197,6 +203,9 @@ take_note(struct piece_reader *reader, struct err *err)
 		return read_head(reader, err);
 	if (str_starts_with(note, "OUT:"))
 		return read_us(note + strlen("OUT:"), &reader->down_since, err);
+	if (str_starts_with(note, "SKEW:"))
+		return parse_i64(note + strlen("SKEW:"), INT64_MIN / 2, INT64_MAX / 2,
+		    &reader->skew_us, err);
 	if (!str_starts_with(note, "US:"))
 		return 0;
 	if (read_us(note + strlen("US:"), &reader->time, err) < 0)
@@ -293,6 +302,8 @@ piece_note_format(const struct piece_reader *reader, struct str *to)
 	if (reader->commands > 0)
 		str_addf(to, ",\"first\":\"%s\",\"last\":\"%s\"",
 		    clock_format(reader->first, first), clock_format(reader->last, last));
+	if (reader->skew_us != 0)
+		str_addf(to, ",\"skew_us\":%" PRId64, reader->skew_us);
 	if (reader->outages.count > 0)
 		add_outages(reader, to);
 	str_add_char(to, '}');

@@ -12,7 +12,8 @@
  *   SELECT <db>                            ours, no part of the stream, as a command
  *   #TS:<unix seconds>\r\n                 where the second changes
  *   #OUT:<unix microseconds>\r\n           the link was down since then: what follows is as old
- *   #US:<unix microseconds>\r\n            what follows arrived then or later
+ *   #SKEW:<microseconds>\r\n              so much the server's clock was ahead of the receiver's
+ *   #US:<unix microseconds>\r\n            what follows arrived then or later, by the server's clock
  *   commands                               byte for byte as the server sent them
  *
  * Lines with '#' stand only between commands and outside of transactions.  So everything that is
@@ -68,6 +69,9 @@ struct piece_head {
 /* The head's line and the SELECT behind it. */
 void piece_head_format(const struct piece_head *head, struct str *to);
 
+/* The line for how far the server's clock, which all times are by, is ahead of ours. */
+void piece_skew_format(int64_t skew_us, struct str *to);
+
 /* The lines for this instant; the first only if its second differs from that of `before`. */
 void piece_time_format(struct wall_time time, struct wall_time before, struct str *to);
 
@@ -96,6 +100,7 @@ struct piece_reader {
 	uint64_t safe;                    /* behind the last command outside of a transaction */
 	unsigned safe_db;                 /* in force there */
 	uint64_t file_read;               /* bytes taken */
+	int64_t skew_us;                  /* as told last */
 	struct wall_time down_since;      /* read, and its end not yet */
 	VEC(struct piece_outage) outages; /* PIECE_OUTAGES_MAX at most */
 };

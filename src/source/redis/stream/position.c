@@ -11,6 +11,7 @@
 #include "source/archive.h"
 #include "source/redis/handshake.h"
 #include "source/redis/stream/follow_internal.h"
+#include "source/redis/stream/fork.h"
 #include "source/redis/stream/pack.h"
 #include "source/source.h"
 #include "stream/blob.h"
@@ -115,6 +116,21 @@ move_to_child(struct following *following)
 	}
 }
 
+/* A folder that was filled by us and is empty is another folder. */
+static int
+check_not_emptied(const struct following *following, struct err *err)
+{
+	if (following->kept_branch == 0)
+		return 0;
+	(void)err_set(err, ERR_NOT_FOUND,
+	    "the stream that was received up to offset %" PRIu64 " of branch %" PRIu32
+	    " is not in '%s' any more",
+	    following->kept_offset, following->kept_branch, following->archive->path);
+
+	return err_hint(err,
+	    "Is the right disk mounted? To begin anew there, end this run and start it again.");
+}
+
 int
 following_find_place(struct following *following, struct err *err)
 {
@@ -129,7 +145,7 @@ following_find_place(struct following *following, struct err *err)
 		    archive_scan(following->archive, &last.base, err) < 0)
 			return -1;
 		if (last.branch == 0)
-			return 0;
+			return check_not_emptied(following, err);
 		following->branch = last.branch;
 		(void)piece_name(last.branch, last.offset, last.form, name);
 		if (last.form == PIECE_PACKED) {
@@ -227,30 +243,54 @@ add_branch(struct following *following, const char *replid, uint32_t parent, uin
 	return 0;
 }
 
-int
-following_branch_off(struct following *following, const char *replid, struct err *err)
-{
-	if (end_tail(following, err) < 0)
-		return -1;
-	log_info("the stream goes on under replication id %s: a failover at offset %" PRIu64,
-	    replid, following->offset);
-
-	return add_branch(following, replid, following->branch, following->offset, "failover", err);
-}
-
 static int
-note(struct following *following, const char *kind, uint64_t to, const char *text, struct err *err)
+note_divergence(struct following *following, uint64_t fork, struct err *err)
 {
+	SCOPED(freep)
+	char *text =
+	    xasprintf("a server was promoted that lagged: %" PRIu64
+		      " bytes of the stream behind offset %" PRIu64 " of branch %" PRIu32
+		      " are not on it; they stay the end of that branch ('--timeline %" PRIu32 "')",
+		following->offset - fork, fork, following->branch, following->branch);
 	const struct archive_event event = {
-		.kind = kind,
+		.kind = "diverged",
 		.at = clock_wall(),
 		.branch = following->branch,
-		.from_position = following->offset,
-		.to_position = to,
+		.from_position = fork,
+		.to_position = following->offset,
 		.text = text,
 	};
 
 	return archive_note_event(following->archive, &event, err);
+}
+
+/* The db in force at the place; it was looked at before the server was asked. */
+static int
+go_back(struct following *following, uint64_t offset, struct err *err)
+{
+	bool is_boundary;
+
+	if (note_divergence(following, offset, err) < 0 ||
+	    fork_look(following->archive, following->branch, offset, &is_boundary, &following->db,
+		err) < 0)
+		return -1;
+	following->offset = offset;
+
+	return 0;
+}
+
+int
+following_branch_off(struct following *following, const struct replication_place *place,
+    struct err *err)
+{
+	if (end_tail(following, err) < 0 ||
+	    (place->offset < following->offset && go_back(following, place->offset, err) < 0))
+		return -1;
+	log_info("the stream goes on under replication id %s: a failover at offset %" PRIu64,
+	    place->id, following->offset);
+
+	return add_branch(following, place->id, following->branch, following->offset, "failover",
+	    err);
 }
 
 /*
@@ -268,24 +308,50 @@ find_fork(const struct following *following, const struct str *info)
 }
 
 static int
-note_loss(struct following *following, const struct replication_place *place, uint64_t fork,
-    const char *reason, struct err *err)
+note_gap(struct following *following, uint64_t to, const char *reason, struct err *err)
 {
-	SCOPED(freep) char *text = NULL;
+	SCOPED(freep)
+	char *text = xasprintf("the stream behind offset %" PRIu64 " of branch %" PRIu32
+			       " is lost (%s): a new base begins at offset %" PRIu64,
+	    following->offset, following->branch, reason, to);
+	const struct archive_event event = {
+		.kind = "gap",
+		.at = clock_wall(),
+		.branch = following->branch,
+		.from_position = following->offset,
+		.to_position = to,
+		.text = text,
+	};
 
-	if (fork > 0 && fork < following->offset) {
-		text = xasprintf(
-		    "a server was promoted that lagged: %" PRIu64
-		    " bytes of the stream behind offset %" PRIu64 " of branch %" PRIu32
-		    " are not on it; they stay the end of that branch ('--timeline %" PRIu32 "')",
-		    following->offset - fork, fork, following->branch, following->branch);
-		return note(following, "diverged", fork, text, err);
-	}
-	text = xasprintf("the stream behind offset %" PRIu64 " of branch %" PRIu32
-			 " is lost (%s): a new base begins at offset %" PRIu64,
-	    following->offset, following->branch, reason, place->offset);
+	return archive_note_event(following->archive, &event, err);
+}
 
-	return note(following, "gap", place->offset, text, err);
+int
+following_note_loss(struct following *following, const struct replication_place *place,
+    const struct str *info, struct err *err)
+{
+	uint64_t fork = find_fork(following, info);
+	SCOPED(freep) char *reason = NULL;
+	uint64_t offset;
+	int result;
+
+	if (following->branch == 0)
+		return 0;
+	(void)following_can_go_on(following, info, &offset, &reason);
+	if (end_tail(following, err) < 0)
+		return -1;
+	if (following->lost_branch == following->branch &&
+	    following->lost_offset == following->offset)
+		return 0;
+	result = fork > 0 && fork < following->offset
+	    ? note_divergence(following, fork, err)
+	    : note_gap(following, place->offset, reason != NULL ? reason : "no reason given", err);
+	if (result < 0)
+		return -1;
+	following->lost_branch = following->branch;
+	following->lost_offset = following->offset;
+
+	return 0;
 }
 
 int
@@ -294,17 +360,9 @@ following_start_anew(struct following *following, const struct replication_place
 {
 	const struct branch *known = branches_find_replid(&following->branches, place->id);
 	uint64_t fork = find_fork(following, info);
-	SCOPED(freep) char *reason = NULL;
 	bool is_same = known != NULL && known->number == following->branch &&
 	    place->offset >= following->offset;
 
-	if (following->branch != 0) {
-		(void)following_can_go_on(following, info, &reason);
-		if (end_tail(following, err) < 0 ||
-		    note_loss(following, place, fork, reason != NULL ? reason : "no reason given",
-			err) < 0)
-			return -1;
-	}
 	following->heard_at.us = 0;
 	if (!is_same &&
 	    add_branch(following, place->id, fork > 0 ? following->branch : 0,

@@ -68,6 +68,19 @@ select_database(struct scan *scan, struct err *err)
 	return 0;
 }
 
+/* A master sends them in pairs: where one is missing, more is. */
+static int
+change_transaction(struct scan *scan, bool begins, struct err *err)
+{
+	if (scan->is_in_multi == begins)
+		return err_set(err, ERR_DATA,
+		    "the stream is damaged before byte %llu: %s, but %s transaction is open",
+		    (unsigned long long)scan->bytes, scan->words[0], begins ? "a" : "no");
+	scan->is_in_multi = begins;
+
+	return 0;
+}
+
 static int
 end_command(struct scan *scan, struct err *err)
 {
@@ -82,12 +95,12 @@ end_command(struct scan *scan, struct err *err)
 	scan->state = BETWEEN;
 	scan->bytes += scan->command_bytes;
 	scan->commands_count++;
-	if (str_equals(name, "MULTI"))
-		scan->is_in_multi = true;
-	else if (str_equals(name, "EXEC") || str_equals(name, "DISCARD"))
-		scan->is_in_multi = false;
-	else if (str_equals(name, "SELECT"))
+	if (str_equals(name, "SELECT"))
 		return select_database(scan, err);
+	if (str_equals(name, "MULTI"))
+		return change_transaction(scan, true, err);
+	if (str_equals(name, "EXEC") || str_equals(name, "DISCARD"))
+		return change_transaction(scan, false, err);
 
 	return 0;
 }
@@ -97,7 +110,7 @@ end_command(struct scan *scan, struct err *err)
 static void
 begin_number(struct scan *scan, enum state state)
 {
-	scan->state = state;
+	scan->state = (int)state;
 	scan->number = 0;
 	scan->digits = 0;
 }

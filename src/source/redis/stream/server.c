@@ -9,97 +9,119 @@
 #include "base/parse.h"
 #include "source/redis/stream/follow_internal.h"
 
-enum { CLOCK_PROBES = 5, BACKLOG_WARN_PERCENT = 50 };
+enum { BACKLOG_WARN_PERCENT = 50, PINGS_MISSED_MAX = 6, SILENCE_MIN_S = 20 };
+#define SILENCE_US (60 * US_PER_S)
 #define LOOK_EVERY_US (60 * US_PER_S)
 #define CLOCK_WARN_US (2 * US_PER_S)
 
-bool
-following_can_go_on(const struct following *following, const struct str *info, char **ret_reason)
+/* The two histories that a server knows: its own, and up to a point the one it comes from. */
+struct histories {
+	bool is_first; /* ours is its own */
+	bool is_second;
+	uint64_t second_until; /* the first offset that is its own alone */
+	uint64_t backlog_first;
+	uint64_t backlog_bytes;
+	bool has_backlog;
+};
+
+static struct histories
+read_histories(const struct branch *branch, const struct str *info)
 {
-	const struct branch *branch = branches_find(&following->branches, following->branch);
 	SCOPED(freep) char *id = redis_info_get(info, "master_replid");
 	SCOPED(freep) char *second = redis_info_get(info, "master_replid2");
-	uint64_t next = following->offset + 1;
-	uint64_t first = redis_info_number(info, "repl_backlog_first_byte_offset");
-	uint64_t length = redis_info_number(info, "repl_backlog_histlen");
-	uint64_t second_until = redis_info_number(info, "second_repl_offset");
-	bool is_first = branch != NULL && str_equals(branch->replid, id);
-	bool is_second = branch != NULL && str_equals(branch->replid, second);
 
-	if (!is_first && !is_second)
-		*ret_reason = xasprintf(
-		    "the server's replication id is another: it was restarted, or is another server");
-	else if (!is_first && next > second_until)
-		*ret_reason = xasprintf("the server was promoted at offset %" PRIu64
-					", and we are ahead of it",
-		    second_until > 0 ? second_until - 1 : 0);
-	else if (redis_info_number(info, "repl_backlog_active") == 0)
-		*ret_reason = xstrdup("the server has given up its backlog (repl-backlog-ttl)");
-	else if (next < first)
-		*ret_reason = xasprintf("the server's backlog begins %" PRIu64
-					" bytes later: raise repl-backlog-size",
-		    first - next);
-	else if (next > first + length)
-		*ret_reason = xasprintf("the server has less of the stream than we");
-	else
-		return true;
-
-	return false;
+	return (struct histories){
+		.is_first = str_equals(branch->replid, id),
+		.is_second = str_equals(branch->replid, second),
+		.second_until = redis_info_number(info, "second_repl_offset"),
+		.backlog_first = redis_info_number(info, "repl_backlog_first_byte_offset"),
+		.backlog_bytes = redis_info_number(info, "repl_backlog_histlen"),
+		.has_backlog = redis_info_number(info, "repl_backlog_active") != 0,
+	};
 }
 
-/* The server's clock less ours, from the probe that took least time. */
-static int
-measure_clock(struct redis_conn *conn, int64_t *ret_skew_us, struct err *err)
+/* NULL: it is there; or why not, yours. */
+static char *
+why_not(const struct histories *at, uint64_t next)
 {
-	int64_t best_us = INT64_MAX;
+	if (!at->has_backlog)
+		return xstrdup("the server has given up its backlog (repl-backlog-ttl)");
+	if (next < at->backlog_first)
+		return xasprintf("the server's backlog begins %" PRIu64
+				 " bytes later: raise repl-backlog-size",
+		    at->backlog_first - next);
+	if (next > at->backlog_first + at->backlog_bytes)
+		return xstrdup("the server has less of the stream than we");
 
-	for (int i = 0; i < CLOCK_PROBES; i++) {
-		struct wall_time before = clock_wall();
-		struct resp_value value;
-		uint64_t seconds;
-		uint64_t micros;
-		int64_t took_us;
-		int result;
-
-		if (redis_command(conn, (const char *const[]){ "TIME", NULL }, &value, err) < 0)
-			return -1;
-		took_us = clock_wall().us - before.us;
-		result = value.count == 2 && value.items[0].text != NULL &&
-			value.items[1].text != NULL
-		    ? parse_u64(value.items[0].text, 0, INT32_MAX, &seconds, err)
-		    : err_set(err, ERR_DATA, "TIME: this is no time");
-		if (result == 0)
-			result = parse_u64(value.items[1].text, 0, US_PER_S, &micros, err);
-		resp_value_done(&value);
-		if (result < 0)
-			return -1;
-		if (took_us >= best_us)
-			continue;
-		best_us = took_us;
-		*ret_skew_us = (int64_t)seconds * US_PER_S + (int64_t)micros - before.us -
-		    took_us / 2;
-	}
-
-	return 0;
+	return NULL;
 }
 
+bool
+following_can_go_on(const struct following *following, const struct str *info, uint64_t *ret_offset,
+    char **ret_reason)
+{
+	const struct branch *branch = branches_find(&following->branches, following->branch);
+	uint64_t offset = following->offset;
+	struct histories at;
+
+	if (branch == NULL) {
+		*ret_reason = xstrdup("nothing was received yet");
+		return false;
+	}
+	at = read_histories(branch, info);
+	if (!at.is_first && !at.is_second) {
+		*ret_reason = xstrdup(
+		    "the server's replication id is another: it was restarted, or is another server");
+		return false;
+	}
+	if (!at.is_first && offset >= at.second_until) {
+		offset = at.second_until > 0 ? at.second_until - 1 : 0;
+		if (offset < branch->from) {
+			*ret_reason = xasprintf("the server was promoted at offset %" PRIu64
+						", before all that we have",
+			    offset);
+			return false;
+		}
+	}
+	*ret_reason = why_not(&at, offset + 1);
+	*ret_offset = offset;
+
+	return *ret_reason == NULL;
+}
+
+/* Times are the server's: those of the plant. */
 static void
-look_at_clock(struct redis_conn *conn)
+look_at_clock(struct following *following, struct redis_conn *conn)
 {
 	struct err why = ERR_INIT;
 	char text[CLOCK_TEXT_SIZE];
+	int64_t before_us = following->tail.skew_us;
 	int64_t skew_us = 0;
 
-	if (measure_clock(conn, &skew_us, &why) < 0) {
-		log_debug("the server's clock is not known: %s", why.msg);
+	if (redis_clock_skew(conn, &skew_us, &why) < 0) {
+		log_debug("the server's clock is taken to be ours: %s", why.msg);
 		return;
 	}
-	log_debug("the server's clock is %lld us ahead of ours", (long long)skew_us);
-	if (skew_us > CLOCK_WARN_US || skew_us < -CLOCK_WARN_US)
-		log_warning(
-		    "the server's clock is %s %s ours: the stream is kept by our clock, name times by it",
-		    clock_format_duration(skew_us > 0 ? skew_us : -skew_us, text),
-		    skew_us > 0 ? "ahead of" : "behind");
+	following->tail.skew_us = skew_us;
+	if (llabs(skew_us - before_us) <= CLOCK_WARN_US)
+		return;
+	log_warning("the server's clock is %s %s ours: times of the stream are the server's",
+	    clock_format_duration(llabs(skew_us), text), skew_us > 0 ? "ahead of" : "behind");
+}
+
+/* A master says something each such period; a replica hands that on, and may have another. */
+static int64_t
+silence_us(struct redis_conn *conn)
+{
+	struct err why = ERR_INIT;
+	SCOPED(freep) char *period = redis_setting(conn, "repl-ping-replica-period", &why);
+	uint64_t seconds;
+
+	if (period == NULL || parse_u64(period, 1, INT32_MAX, &seconds, &why) < 0)
+		return SILENCE_US;
+	seconds *= PINGS_MISSED_MAX;
+
+	return seconds < SILENCE_MIN_S ? SILENCE_MIN_S * US_PER_S : (int64_t)seconds * US_PER_S;
 }
 
 void
@@ -108,7 +130,8 @@ following_look_at_settings(struct following *following, struct redis_conn *conn)
 	struct err why = ERR_INIT;
 	SCOPED(freep) char *least = NULL;
 
-	look_at_clock(conn);
+	look_at_clock(following, conn);
+	following->silence_us = silence_us(conn);
 	least = redis_setting(conn, "min-replicas-to-write", &why);
 	if (least != NULL && least[0] != '\0' && !str_equals(least, "0"))
 		log_warning(
@@ -131,6 +154,7 @@ following_look_at_backlog(struct following *following)
 	struct redis_conn *conn = redis_conn_open(following->redis, &why);
 	if (conn == NULL || redis_info(conn, &info, &why) < 0)
 		return;
+	look_at_clock(following, conn);
 	size = redis_info_number(&info, "repl_backlog_size");
 	at = redis_info_number(&info, "master_repl_offset");
 	if (at <= following->offset ||

@@ -22,6 +22,7 @@ enum {
 	READ_BYTES = 128 * 1024,
 	/* Finer than anybody asks for, and next to nothing of what a busy server sends. */
 	MARK_EVERY_US = 20 * 1000,
+	SKEW_STEP_US = 1000, /* of a clock that drifts, what is worth a line */
 };
 
 void
@@ -68,6 +69,24 @@ flush(struct tail *tail, struct err *err)
 	return 0;
 }
 
+/* A file without its name is no archive: it was removed, or another disk was mounted over it. */
+static int
+check_name(struct tail *tail, struct err *err)
+{
+	SCOPED(freep) char *path = path_join(tail->archive->path, tail->name);
+	struct stat ours, named;
+
+	if (fstat(tail->fd, &ours) < 0)
+		return fail(tail, "look at", err);
+	if (stat(path, &named) == 0 && named.st_ino == ours.st_ino && named.st_dev == ours.st_dev)
+		return 0;
+	closep(&tail->fd);
+	tail->fd = -1;
+	(void)err_set(err, ERR_NOT_FOUND, "'%s' was taken away while it was written", path);
+
+	return err_hint(err, "Is the right disk mounted?");
+}
+
 int
 tail_sync(struct tail *tail, struct err *err)
 {
@@ -80,6 +99,8 @@ tail_sync(struct tail *tail, struct err *err)
 		tail->fd = -1;
 		return -1;
 	}
+	if (tail->is_dirty && check_name(tail, err) < 0)
+		return -1;
 	tail->is_dirty = false;
 	tail->synced = tail->reader.offset;
 
@@ -145,6 +166,7 @@ start(struct tail *tail, int fd)
 	closep(&tail->fd);
 	tail->fd = fd;
 	tail->is_dirty = false;
+	tail->wants_end = false;
 	tail->began = clock_mono();
 	str_cut(&tail->buffer, 0);
 }
@@ -342,6 +364,8 @@ mark(struct tail *tail, struct wall_time now, struct err *err)
 	if (tail->down_since.us != 0)
 		piece_outage_format(tail->down_since, &text);
 	tail->down_since.us = 0;
+	if (llabs(tail->skew_us - tail->reader.skew_us) >= SKEW_STEP_US)
+		piece_skew_format(tail->skew_us, &text);
 	piece_time_format(now, tail->marked, &text);
 	tail->marked = now;
 	if (see(tail, text.data, text.size, err) < 0)
@@ -373,43 +397,66 @@ add_command(struct tail *tail, const char *bytes, size_t size, size_t *ret_used,
 	return piece_reader_feed(&tail->reader, bytes, size, ret_used, &event, err);
 }
 
+/* Bytes on their way: those from `from` to `at` were read, and are not put yet. */
+struct adding {
+	const char *bytes;
+	size_t size;
+	size_t from;
+	size_t at;
+	struct wall_time now;
+	bool is_marked;
+};
+
+static int
+put_run(struct tail *tail, struct adding *adding, struct err *err)
+{
+	size_t from = adding->from;
+
+	adding->from = adding->at;
+
+	return put(tail, adding->bytes + from, adding->at - from, err);
+}
+
+/* Between two commands: empty lines are left out, and the time is told, once for all of it. */
+static int
+pass_between(struct tail *tail, struct adding *adding, struct err *err)
+{
+	size_t blanks = skip_blanks(adding->bytes + adding->at, adding->size - adding->at);
+	bool wants_mark = !adding->is_marked && tail_is_boundary(tail);
+
+	if (blanks == 0 && !wants_mark)
+		return 0;
+	if (put_run(tail, adding, err) < 0)
+		return -1;
+	adding->at += blanks;
+	adding->from = adding->at;
+	if (!wants_mark || adding->at == adding->size)
+		return 0;
+	adding->is_marked = true;
+
+	return mark(tail, adding->now, err);
+}
+
 /* Empty lines aside, what stands in the file is what was read: runs of it are added as a whole. */
 int
 tail_add(struct tail *tail, const void *data, size_t size, struct wall_time now, size_t *ret_used,
     struct err *err)
 {
-	const char *bytes = data;
-	bool is_marked = false;
-	size_t from = 0;
-	size_t at = 0;
+	struct adding adding = { .bytes = data, .size = size, .now = now };
 
-	while (at < size) {
-		size_t blanks = 0;
-		size_t used;
+	while (adding.at < size) {
+		size_t used = 0;
 
-		if (scan_is_between(&tail->reader.scan)) {
-			blanks = skip_blanks(bytes + at, size - at);
-			if (tail->wants_end && tail_is_boundary(tail) && at > 0)
-				break;
-		}
-		if (blanks > 0 || (!is_marked && tail_is_boundary(tail))) {
-			if (put(tail, bytes + from, at - from, err) < 0)
-				return -1;
-			at += blanks;
-			from = at;
-			if (at == size)
-				break;
-			if (!is_marked && tail_is_boundary(tail)) {
-				if (mark(tail, now, err) < 0)
-					return -1;
-				is_marked = true;
-			}
-		}
-		if (add_command(tail, bytes + at, size - at, &used, err) < 0)
+		if (tail->wants_end && tail_is_boundary(tail) && adding.at > 0)
+			break;
+		if (scan_is_between(&tail->reader.scan) && pass_between(tail, &adding, err) < 0)
 			return -1;
-		at += used;
+		if (adding.at < size &&
+		    add_command(tail, adding.bytes + adding.at, size - adding.at, &used, err) < 0)
+			return -1;
+		adding.at += used;
 	}
-	*ret_used = at;
+	*ret_used = adding.at;
 
-	return put(tail, bytes + from, at - from, err);
+	return put_run(tail, &adding, err);
 }

@@ -25,6 +25,7 @@ struct tail {
 	struct wall_time marked;    /* the last time written into it */
 	struct wall_time
 	    down_since;      /* the link was down before what is added next; 0: it was not */
+	int64_t skew_us;     /* the server's clock less ours: in all times that are written */
 	bool wants_end;      /* nothing more is added from the next boundary on */
 	struct str buffer;   /* not written yet */
 	uint64_t file_bytes; /* with the buffer */
@@ -50,13 +51,13 @@ int tail_resume(struct tail *tail, const char *name, uint64_t *ret_dropped_bytes
     MUST_CHECK;
 
 /*
- * Add bytes of the stream that arrived at `now`; *ret_used is less than `size` where the tail is
+ * Add bytes of the stream that arrived at `now`, by the server's clock; *ret_used is less than `size` where the tail is
  * wanted to end.  ERR_DATA: they are none.
  */
 int tail_add(struct tail *tail, const void *data, size_t size, struct wall_time now,
     size_t *ret_used, struct err *err) MUST_CHECK;
 
-/* All that was added is durable. */
+/* All that was added is durable.  ERR_NOT_FOUND: somebody took the file or its folder away. */
 int tail_sync(struct tail *tail, struct err *err) MUST_CHECK;
 
 /* May it end here: no command is half, no transaction open. */

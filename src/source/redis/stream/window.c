@@ -86,7 +86,75 @@ add_gap(struct making *making, const struct course *before, const struct course 
 	    }));
 }
 
-/* Bases that one comes to from an earlier one belong to its span. */
+/* The first piece of the newest branch that the last base does not lead to; NULL: there is none. */
+static const struct link *
+find_unreached(const struct making *making, const struct chain_reach *reach)
+{
+	for (size_t i = 0; i < making->chain->links.count; i++) {
+		const struct link *link = &making->chain->links.items[i];
+
+		if (link->branch == making->newest && link->to > link->from &&
+		    (reach->to.branch != making->newest || link->from > reach->to.offset))
+			return link;
+	}
+
+	return NULL;
+}
+
+/* The last span grows, unless a piece is missing between it and what comes now. */
+static void
+end_main(struct making *making, const struct course *last)
+{
+	struct window_span *span = &making->report->spans.items[making->report->spans.count - 1];
+	const struct link *after = find_unreached(making, &last->reach);
+	char bytes[32];
+
+	span->is_current = after == NULL;
+	if (after == NULL)
+		return;
+	span->ends = xasprintf("the piece of branch %" PRIu32 " at offset %" PRIu64
+			       " is missing or damaged",
+	    last->reach.to.branch, last->reach.to.offset);
+	vec_push(&making->report->gaps,
+	    ((struct window_gap){
+		.branch = last->reach.to.branch,
+		.from_position = last->reach.to.offset,
+		.to_position = after->from,
+		.from = last->reach.time,
+		.to = after->first,
+		.text = after->from > last->reach.to.offset
+		    ? xasprintf("%s of the stream",
+			  format_bytes(after->from - last->reach.to.offset, bytes))
+		    : xstrdup("a part of the stream"),
+	    }));
+	vec_push(&making->report->warnings,
+	    xasprintf("no base can use the stream from offset %" PRIu64 " on: take a new one",
+		after->from));
+}
+
+/*
+ * A base beside the stream may stand where the stream has not arrived yet: that is no gap, the
+ * receiver goes on from before it.
+ */
+static bool
+is_ahead(const struct making *making, const struct course *course)
+{
+	if (course->at.branch != making->newest)
+		return false;
+	for (size_t i = 0; i < making->chain->links.count; i++) {
+		const struct link *link = &making->chain->links.items[i];
+
+		if (link->branch == making->newest && link->to >= course->at.offset)
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Bases that one comes to from an earlier one belong to its span.  Of a branch that is on no way to
+ * the newest, only what ends on it: the rest is told there.
+ */
 static void
 add_spans(struct making *making, uint32_t branch, bool is_main)
 {
@@ -96,14 +164,13 @@ add_spans(struct making *making, uint32_t branch, bool is_main)
 	courses_find(making->chain, branch, making->bases, making->bases_count, &courses);
 	for (size_t i = 0; i < courses.items.count; i++) {
 		const struct course *course = &courses.items.items[i];
-		bool is_last = i + 1 == courses.items.count;
 
-		if (open != NULL && open->reach.to.branch == course->reach.to.branch &&
-		    open->reach.to.offset == course->reach.to.offset)
+		if (is_ahead(making, course) ||
+		    (open != NULL && open->reach.to.branch == course->reach.to.branch &&
+			open->reach.to.offset == course->reach.to.offset) ||
+		    (!is_main && course->reach.to.branch != branch))
 			continue;
-		if (!is_main && !is_last)
-			continue;
-		if (open != NULL && is_main)
+		if (open != NULL)
 			add_gap(making, open, course);
 		open = course;
 		vec_push(&making->report->spans,
@@ -117,7 +184,37 @@ add_spans(struct making *making, uint32_t branch, bool is_main)
 		    }));
 	}
 	if (is_main && open != NULL)
-		making->report->spans.items[making->report->spans.count - 1].is_current = true;
+		end_main(making, open);
+}
+
+/* A history that began anew: what came between the one before and its first base is lost. */
+static void
+add_gap_before(struct making *making, const struct branch *root)
+{
+	const struct branches *branches = &making->chain->branches;
+	const struct window_span *before = NULL;
+	const struct window_span *after = NULL;
+
+	for (size_t i = 0; i < making->report->spans.count; i++) {
+		const struct window_span *span = &making->report->spans.items[i];
+
+		if (span->branch < root->number && (before == NULL || span->to.us > before->to.us))
+			before = span;
+		if (branches_root(branches, span->branch) == root->number &&
+		    (after == NULL || span->from.us < after->from.us))
+			after = span;
+	}
+	if (before == NULL || after == NULL)
+		return;
+	vec_push(&making->report->gaps,
+	    ((struct window_gap){
+		.branch = before->branch,
+		.from_position = before->to_position,
+		.to_position = after->from_position,
+		.from = before->to,
+		.to = after->from,
+		.text = xstrdup("the stream between two histories"),
+	    }));
 }
 
 /* Does the branch have anything that is on no other way. */
@@ -208,6 +305,10 @@ redis_window(const struct chain *chain, const struct manifest *const *bases, siz
 		add_spans(&making, making.newest, true);
 	for (size_t i = 0; i < chain->branches.items.count; i++)
 		add_branch(&making, &chain->branches.items.items[i]);
+	for (size_t i = 1; i < chain->branches.items.count; i++) {
+		if (chain->branches.items.items[i].parent == 0)
+			add_gap_before(&making, &chain->branches.items.items[i]);
+	}
 	if (report->spans.count > 1)
 		qsort(report->spans.items, report->spans.count, sizeof(struct window_span),
 		    compare_spans);
