@@ -6,7 +6,9 @@ import socket
 
 import pytest
 
+import plant
 from daemon import MONDAY, Daemon, build_clock, wait_for
+from postgres import ADMIN, ADMIN_PASSWORD
 from program import Program
 from redis_server import PASSWORD, RedisServer, redis_bin
 from store import Store
@@ -337,3 +339,24 @@ def test_killed_again_and_again(serve, bs):
     for job in ("often", "half", "copy"):
         for row in daemon.runs(job):
             assert row["state"] not in ("ok", "warning") or row["backup_id"] in listed
+
+
+def test_postgresql_too(serve, pg, work):
+    daemon = serve({"often": OFTEN})
+    password = os.path.join(work, "pg-password")
+    with open(password, "w", encoding="utf-8") as file:
+        file.write(ADMIN_PASSWORD + "\n")
+    os.chmod(password, 0o600)
+    with open(daemon.path, encoding="utf-8") as file:
+        text = file.read()
+    source = (f"sources:\n  pg: {{ type: postgres, host: 127.0.0.1, port: {pg.port}, user: {ADMIN}, "
+              f"databases: [{plant.EMPTY_DATABASE}], password_file: {password} }}\n")
+    with open(daemon.path, "w", encoding="utf-8") as file:
+        file.write(text.replace("sources:\n", source) +
+                   "  dump: { source: pg, do: dump, every: 2min, keep: 7d, verify: { level: 1 } }\n")
+    daemon.running.signal(signal.SIGHUP)
+    daemon.wait_runs("dump", 2, "ok")
+    assert {row["level"] for row in daemon.rows("SELECT level FROM backup WHERE job = 'dump'")} <= {
+        -1, 1}
+    daemon.stop()
+    daemon.assert_each_due_time_has_one_record("dump", 120)
