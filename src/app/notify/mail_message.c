@@ -61,6 +61,18 @@ add_ids(struct str *to, const struct message *message, const char *from)
 	str_add(to, "\r\n");
 }
 
+/* A blank at the end of a line may get lost on the way, a dot at its beginning ends the message. */
+static bool
+is_plain_at(unsigned char byte, size_t column, char next)
+{
+	if (byte == ' ')
+		return next != '\n' && next != '\0';
+	if (byte == '.')
+		return column > 0;
+
+	return byte > ' ' && byte < 0x7f && byte != '=';
+}
+
 /* RFC 2045, section 6.7: lines of 76, '=' and what is not printable ASCII as =XX. */
 static void
 add_quoted_printable(struct str *to, const char *text)
@@ -69,9 +81,7 @@ add_quoted_printable(struct str *to, const char *text)
 
 	for (const char *c = text; *c != '\0'; c++) {
 		unsigned char byte = (unsigned char)*c;
-		bool is_last = c[1] == '\n' || c[1] == '\0';
-		bool is_plain = (byte > ' ' && byte < 0x7f && byte != '=' && byte != '.') ||
-		    (byte == ' ' && !is_last) || (byte == '.' && column > 0);
+		bool is_plain = is_plain_at(byte, column, c[1]);
 
 		if (byte == '\n') {
 			str_add(to, "\r\n");

@@ -261,7 +261,7 @@ test_mistakes(void **state)
 	    "'blackstart verify --help' shows examples and options.");
 	assert_refused("verify --level 3x", "--level: '3x' is not a whole number",
 	    "'blackstart verify --help' shows examples and options.");
-	assert_refused("backup u --kind dmp", "--kind: 'dmp' is not one of dump|base|rdb",
+	assert_refused("backup u --kind dmp", "--kind: 'dmp' is not one of dump|base|rdb|aof",
 	    "Did you mean 'dump'?");
 	assert_refused("backup u --name ../etc", "--name: '../etc' is not a name",
 	    "Use letters, digits, '_', '.' and '-', at most 63, with a letter or digit first.");

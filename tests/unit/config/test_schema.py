@@ -88,7 +88,7 @@ def check_completion():
     assert complete(script, "blackstart ver") == ["verify", "version"]
     assert complete(script, "blackstart config ch") == ["check"]
     assert complete(script, "blackstart --store /x backup url --ki") == ["--kind"]
-    assert complete(script, "blackstart backup --kind ") == ["dump", "base", "rdb"]
+    assert complete(script, "blackstart backup --kind ") == ["dump", "base", "rdb", "aof"]
     assert complete(script, "blackstart backup --kind b") == ["base"]
     assert "--store" in complete(script, "blackstart --")
     assert complete(script, "blackstart --store sche") == ["schema"]
