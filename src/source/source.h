@@ -260,6 +260,14 @@ struct verify_report {
 };
 void verify_report_done(struct verify_report *report);
 
+/* What becomes of times at which data ends by itself, where a kind of source has such. */
+enum restore_ttl {
+	RESTORE_TTL_AUTO,    /* keep; shift for a chosen instant */
+	RESTORE_TTL_KEEP,    /* as they were: what is over now goes */
+	RESTORE_TTL_SHIFT,   /* as far ahead as they were then */
+	RESTORE_TTL_PERSIST, /* none */
+};
+
 struct restore_request {
 	const char *to;       /* NULL: beside the source; a URL or a folder */
 	const char *database; /* the one database of a dump to restore; NULL: all */
@@ -271,6 +279,7 @@ struct restore_request {
 	const char *owner;       /* user that owns restored files; NULL: by the rules in docs */
 	struct archive *archive; /* NULL: there is none */
 	struct restore_target target;
+	enum restore_ttl ttl;
 	const char *const *fetcher; /* argv that fetches from the archive: "... archive-get" */
 	const char *bin_dir;        /* NULL: auto */
 	struct progress *progress;

@@ -12,7 +12,7 @@ from program import Program
 from redis_server import PASSWORD, RedisServer, redis_bin
 from test_alert import clock  # noqa: F401 (a fixture)
 from test_pitr import Site, later
-from test_wal_receive import Receiver
+from receiver import Receiver
 
 
 @pytest.fixture

@@ -115,6 +115,17 @@ choose_for_target(struct cli *cli, struct asked *asked, struct err *err)
 	    err);
 }
 
+static enum restore_ttl
+ttl_of(const char *word)
+{
+	if (str_equals(word, "keep"))
+		return RESTORE_TTL_KEEP;
+	if (str_equals(word, "shift"))
+		return RESTORE_TTL_SHIFT;
+
+	return str_equals(word, "persist") ? RESTORE_TTL_PERSIST : RESTORE_TTL_AUTO;
+}
+
 static int
 resolve(struct cli *cli, struct asked *asked, struct err *err)
 {
@@ -145,6 +156,7 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 		.wants_globals = args_flag(args, "globals"),
 		.owner = args_text(args, "owner"),
 		.target = asked->target,
+		.ttl = ttl_of(args_text(args, "ttl")),
 		.fetcher = asked->fetcher.argv,
 		.progress = &cli->progress,
 	};

@@ -173,7 +173,11 @@ write_parts_manifest(const struct landing *landing, struct err *err)
 	SCOPED(freep) char *folder = landing_aof_folder(landing);
 	SCOPED(freep) char *base = landing_aof_base(landing);
 	SCOPED(freep) char *path = xasprintf("%s/%s.manifest", folder, landing->aof_name);
-	SCOPED(freep) char *text = xasprintf("file %s seq 1 type b\n", base);
+	SCOPED(freep)
+	char *text = landing->has_increment
+	    ? xasprintf("file %s seq 1 type b\nfile %s.1.incr.aof seq 1 type i\n", base,
+		  landing->aof_name)
+	    : xasprintf("file %s seq 1 type b\n", base);
 
 	if (file_write_all(path, text, strlen(text), 0640, err) < 0 ||
 	    give(landing, path, 0640, err) < 0)
@@ -205,7 +209,9 @@ give_aof(const struct landing *landing, struct err *err)
 static int
 give_all(const struct landing *landing, struct err *err)
 {
-	if (landing->is_aof_only)
+	if (landing->has_increment && landing->has_parts && write_parts_manifest(landing, err) < 0)
+		return -1;
+	if (landing->is_aof_only || landing->has_increment)
 		return give_aof(landing, err);
 	SCOPED(freep) char *folder = landing_aof_folder(landing);
 	SCOPED(freep) char *base = landing_aof_base(landing);
@@ -271,7 +277,9 @@ replace(struct landing *landing, unsigned *moved, struct err *err)
 	    move_aside(landing, landing->dump_name, moved, err) < 0)
 		return -1;
 
-	return landing->is_aof_only ? 0 : move_in(landing, landing->dump_name, err);
+	return landing->is_aof_only || landing->has_increment
+	    ? 0
+	    : move_in(landing, landing->dump_name, err);
 }
 
 int

@@ -20,8 +20,9 @@ struct landing {
 	char *aof_folder; /* "appendonlydir" */
 	bool
 	    is_aof_only; /* no dump is written, and the AOF's files with their manifest are there */
-	bool has_parts;  /* the server keeps its AOF in parts, with a manifest (7.0 and later) */
-	bool gives_files; /* to this user: */
+	bool has_increment; /* commands stand behind the base: there is no dump.rdb of that state */
+	bool has_parts;     /* the server keeps its AOF in parts, with a manifest (7.0 and later) */
+	bool gives_files;   /* to this user: */
 	uid_t uid;
 	gid_t gid;
 };

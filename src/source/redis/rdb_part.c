@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "source/redis/rdb_reader_internal.h"
 
+enum { HASH_TIMES_FIRST = 22, HASH_TIMES_LAST = 25 };
+
 /* ---- the begin of a part -------------------------------------------------------------------- */
 
 /*
@@ -77,6 +79,14 @@ select_database(struct rdb_reader *reader, uint64_t index, struct err *err)
 	return 0;
 }
 
+/* Types of hashes with times for single fields: 22 to 25, of Valkey only the first of them. */
+static bool
+has_field_times(const struct rdb_reader *reader)
+{
+	return reader->opcode >= HASH_TIMES_FIRST &&
+	    reader->opcode <= (reader->summary.is_valkey ? HASH_TIMES_FIRST : HASH_TIMES_LAST);
+}
+
 static int
 count_key(struct rdb_reader *reader, struct err *err)
 {
@@ -89,6 +99,8 @@ count_key(struct rdb_reader *reader, struct err *err)
 
 	if (reader->database == NULL && select_database(reader, 0, err) < 0)
 		return -1;
+	if (reader->options.times != NULL && has_field_times(reader))
+		reader->options.times->has_field_times = true;
 	if (reader->kind == RDB_MODULE)
 		rdb_summary_add_module(summary, reader->numbers[0]);
 	summary->keys++;
@@ -107,6 +119,13 @@ count_key(struct rdb_reader *reader, struct err *err)
 	return 0;
 }
 
+static void
+tell_time(const struct rdb_reader *reader, unsigned width)
+{
+	if (reader->options.times != NULL)
+		reader->options.times->see(reader->options.times, reader->end - width, width);
+}
+
 static int
 end_opcode(struct rdb_reader *reader, struct err *err)
 {
@@ -114,6 +133,7 @@ end_opcode(struct rdb_reader *reader, struct err *err)
 	case RDB_EXPIRES_MS:
 	case RDB_EXPIRES_S:
 		reader->has_expiry = true;
+		tell_time(reader, reader->opcode == RDB_EXPIRES_MS ? 8 : 4);
 		return 0;
 	case RDB_SELECT:
 		return select_database(reader, reader->numbers[0], err);

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/scope.h"
 
@@ -21,7 +22,18 @@ struct err;
 struct rdb_reader;
 struct rdb_summary;
 
+/*
+ * Who is told where times of expiry stand in the file: 8 bytes of milliseconds or 4 of seconds,
+ * little-endian, one opcode before them.  Each is told when its last byte was read.
+ */
+struct rdb_times {
+	void (*see)(struct rdb_times *times, uint64_t offset, unsigned width);
+	void *owner;
+	bool has_field_times; /* set: there are hashes whose fields have times of their own */
+};
+
 struct rdb_options {
+	struct rdb_times *times; /* a loan; NULL: nobody */
 	/* Also look into packed collections and expand what is compressed.  Holds one of them. */
 	bool is_deep;
 };

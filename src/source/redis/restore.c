@@ -16,6 +16,7 @@
 #include "source/redis/rdb_reader.h"
 #include "source/redis/rdb_summary.h"
 #include "source/redis/redis_internal.h"
+#include "source/redis/replay/point.h"
 #include "stream/links.h"
 #include "stream/sink.h"
 
@@ -30,10 +31,6 @@ refuse_foreign_options(const struct restore_request *request, struct err *err)
 
 	if (option != NULL)
 		return err_set(err, ERR_USAGE, "%s is not for a Redis backup", option);
-	if (request->target.kind != TARGET_BACKUP)
-		return err_set(err, ERR_USAGE,
-		    "a Redis backup brings back the instant it was taken, and no other");
-
 	return 0;
 }
 
@@ -106,7 +103,10 @@ redis_plan(struct redis *redis, const struct backup_view *view,
 	plan->target = xstrdup(landing.folder);
 	plan->read_bytes = file->bytes;
 	plan->write_bytes = 2 * file->content_bytes;
-	add_steps(&landing, plan);
+	if (request->target.kind == TARGET_BACKUP)
+		add_steps(&landing, plan);
+	else if (point_plan(&landing, view, request, plan, err) < 0)
+		return -1;
 	look_at_target(&landing, plan);
 
 	return 0;
@@ -117,8 +117,8 @@ redis_plan(struct redis *redis, const struct backup_view *view,
 /* dump.rdb and the base of the AOF, in one pass. */
 static int
 write_files(const struct landing *landing, const struct backup_view *view,
-    const struct manifest_file *file, struct rdb_reader *reader, struct progress *progress,
-    struct err *err)
+    const struct manifest_file *file, struct rdb_reader *reader, const struct expiry_policy *policy,
+    struct expiry_report *ret_report, struct progress *progress, struct err *err)
 {
 	SCOPED(freep) char *aof_folder = landing_aof_folder(landing);
 	SCOPED(freep) char *aof_base = landing_aof_base(landing);
@@ -143,6 +143,8 @@ write_files(const struct landing *landing, const struct backup_view *view,
 	if (second == NULL)
 		return -1;
 	first = tee_sink_new(TAKE(first), TAKE(second));
+	if (policy->ttl != RESTORE_TTL_KEEP)
+		first = expiry_sink_new(TAKE(first), policy, ret_report);
 	first = tee_sink_new(rdb_sink_new(reader), TAKE(first));
 	first = meter_sink_new(TAKE(first), &meter);
 	progress_phase(progress, "writing", file->bytes);
@@ -157,13 +159,16 @@ tell(const struct landing *landing, const struct rdb_summary *summary, unsigned 
     struct restore_report *report)
 {
 	report->target = xstrdup(landing->folder);
-	report->details = json_object();
+	if (report->details == NULL)
+		report->details = json_object();
 	redis_content_add(report->details, summary);
 	if (landing->aside != NULL)
 		(void)json_object_set_new(report->details, "replaced", json_string(landing->aside));
 	vec_push(&report->notes,
-	    xasprintf("%" PRIu64 " keys in %zu databases, as '%s' and as an AOF ('%s')",
-		summary->keys, summary->databases.count, landing->dump_name,
+	    xasprintf("%" PRIu64 " keys in %zu databases%s, as %s%s%san AOF ('%s')", summary->keys,
+		summary->databases.count, landing->has_increment ? " in the base" : "",
+		landing->has_increment ? "" : "'", landing->has_increment ? "" : landing->dump_name,
+		landing->has_increment ? "" : "' and as ",
 		landing->has_parts ? landing->aof_folder : landing->aof_name));
 	if (moved > 0)
 		vec_push(&report->notes, xasprintf("the old files are in '%s'", landing->aside));
@@ -172,8 +177,35 @@ tell(const struct landing *landing, const struct rdb_summary *summary, unsigned 
 	if (geteuid() != 0 && !landing->gives_files)
 		vec_push(&report->notes,
 		    xstrdup("the files belong to you: see that the server may write them"));
-	report->next = xstrdup("stop or detach its replicas, start the server, and ask it "
-			       "'redis-cli INFO keyspace'");
+	report->next = landing->has_increment
+	    ? xstrdup("stop or detach its replicas, start the server with 'appendonly yes' (or "
+		      "'redis-server CONF --appendonly yes'), and ask it 'redis-cli INFO keyspace'")
+	    : xstrdup("stop or detach its replicas, start the server, and ask it "
+		      "'redis-cli INFO keyspace'");
+}
+
+static int
+write_all(struct landing *landing, const struct backup_view *view, const struct manifest_file *file,
+    const struct restore_request *request, struct rdb_reader *reader, struct restore_report *report,
+    struct err *err)
+{
+	struct expiry_report changed = { .changed = 0 };
+	struct expiry_policy policy;
+
+	if (landing->has_increment)
+		return point_write(landing, view, file, request, reader, report, err);
+	point_policy(view, request, &policy);
+	if (write_files(landing, view, file, reader, &policy, &changed, request->progress, err) < 0)
+		return -1;
+	if (changed.changed > 0)
+		vec_push(&report->notes,
+		    xasprintf("the times of expiry of %" PRIu64 " keys were changed",
+			changed.changed));
+	if (changed.has_field_times)
+		vec_push(&report->warnings,
+		    xstrdup("there are hashes whose fields expire: their times stay as they were"));
+
+	return 0;
 }
 
 int
@@ -192,7 +224,8 @@ redis_restore(struct redis *redis, const struct backup_view *view,
 	    landing_init(&landing, view->manifest, request, err) < 0 ||
 	    landing_check(&landing, &is_blind, err) < 0 || landing_begin(&landing, err) < 0)
 		return -1;
-	if (write_files(&landing, view, file, reader, request->progress, err) < 0) {
+	landing.has_increment = request->target.kind != TARGET_BACKUP;
+	if (write_all(&landing, view, file, request, reader, report, err) < 0) {
 		if (err->kind == ERR_DATA)
 			err->kind = ERR_MISMATCH;
 		return err_wrap(err, "nothing was changed in '%s'", landing.folder);

@@ -1,0 +1,274 @@
+#include "source/redis/replay/point.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/progress.h"
+#include "base/str.h"
+#include "base/zone.h"
+#include "repo/manifest.h"
+#include "source/redis/landing.h"
+#include "source/redis/rdb_reader.h"
+#include "source/redis/replay/tail_writer.h"
+#include "source/redis/stream/replay.h"
+#include "source/source.h"
+#include "stream/links.h"
+#include "stream/sink.h"
+
+/* ---- a link that leaves the next one open -------------------------------------------------------- */
+
+struct open_sink {
+	struct sink base;
+	struct sink *to; /* a loan */
+};
+
+static int
+open_write(struct sink *sink, const void *data, size_t size, struct err *err)
+{
+	return sink_write(((struct open_sink *)sink)->to, data, size, err);
+}
+
+static int
+open_finish(struct sink *sink, struct err *err)
+{
+	(void)sink;
+	(void)err;
+
+	return 0;
+}
+
+static void
+open_free(struct sink *sink)
+{
+	free(sink);
+}
+
+static struct sink *
+open_sink_new(struct sink *to)
+{
+	static const struct sink_ops ops = {
+		.name = "open",
+		.write = open_write,
+		.finish = open_finish,
+		.free = open_free,
+	};
+	struct open_sink *sink = xcalloc(1, sizeof(*sink));
+
+	sink->base.ops = &ops;
+	sink->to = to;
+
+	return &sink->base;
+}
+
+/* ---- what is asked ------------------------------------------------------------------------------ */
+
+void
+point_policy(const struct backup_view *view, const struct restore_request *request,
+    struct expiry_policy *ret_policy)
+{
+	bool is_point = request->target.kind != TARGET_BACKUP;
+	struct wall_time then = request->target.kind == TARGET_TIME ? request->target.time
+								    : view->manifest->consistent_at;
+
+	ret_policy->ttl = request->ttl;
+	if (request->ttl == RESTORE_TTL_AUTO)
+		ret_policy->ttl = is_point && request->target.kind != TARGET_LATEST
+		    ? RESTORE_TTL_SHIFT
+		    : RESTORE_TTL_KEEP;
+	ret_policy->shift_us = clock_wall().us - then.us;
+}
+
+static int
+read_replay(const struct backup_view *view, const struct restore_request *request,
+    struct replay *ret_replay, struct err *err)
+{
+	if (request->archive == NULL)
+		return err_set(err, ERR_REFUSED, "the store has no stream of this source");
+
+	return replay_plan(request->archive, view->manifest, &request->target, ret_replay, err);
+}
+
+static const char *
+policy_text(const struct expiry_policy *policy)
+{
+	switch (policy->ttl) {
+	case RESTORE_TTL_SHIFT:
+		return "keys live as long from now on as they had to live then (--ttl shift)";
+	case RESTORE_TTL_PERSIST:
+		return "no key expires (--ttl persist)";
+	case RESTORE_TTL_AUTO:
+	case RESTORE_TTL_KEEP:
+		break;
+	}
+
+	return "keys expire when they were to: what is over now goes when the server starts (--ttl keep)";
+}
+
+int
+point_plan(const struct landing *landing, const struct backup_view *view,
+    const struct restore_request *request, struct restore_plan *plan, struct err *err)
+{
+	SCOPED(replay_done) struct replay replay = { .db = 0 };
+	struct expiry_policy policy;
+	char reached[CLOCK_TEXT_SIZE], bytes[32];
+	const char *aof = landing->has_parts ? landing->aof_folder : landing->aof_name;
+
+	if (read_replay(view, request, &replay, err) < 0)
+		return -1;
+	point_policy(view, request, &policy);
+	plan->read_bytes += replay.stored_bytes;
+	vec_push(&plan->steps,
+	    xasprintf(
+		"write the base, read to its last byte on the way, as the begin of the AOF '%s'",
+		aof));
+	vec_push(&plan->steps,
+	    xasprintf(
+		"write %zu pieces of the stream (%s stored) behind it, up to %s, offset %" PRIu64
+		" of timeline %" PRIu32,
+		replay.stretches.count, format_bytes(replay.stored_bytes, bytes),
+		zone_format_us(request->target.zone, replay.reached, reached), replay.end.offset,
+		replay.end.branch));
+	vec_push(&plan->steps, xstrdup(policy_text(&policy)));
+	vec_push(&plan->steps,
+	    xasprintf(
+		"move the old files that are in '%s' into a folder 'replaced-TIME' there, and "
+		"the new ones in; there is no '%s' of a point, the server must have "
+		"'appendonly yes'",
+		landing->folder, landing->dump_name));
+
+	return 0;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------ */
+
+static struct sink *
+open_file(const char *folder, const char *name, struct err *err)
+{
+	const struct file_sink_options options = {
+		.folder = folder,
+		.name = name,
+		.run_id = "restore",
+		.mode = 0640,
+		.gid = -1,
+	};
+
+	return file_sink_new(&options, err);
+}
+
+/* The base passes the reader as it is stored, and is written as the policy wants it. */
+static int
+write_base(struct sink *to, const struct backup_view *view, const struct manifest_file *file,
+    const struct expiry_policy *policy, struct rdb_reader *reader, struct progress *progress,
+    struct expiry_report *report, struct err *err)
+{
+	const struct meter_options meter = { .progress = progress };
+	struct sink *chain = open_sink_new(to);
+
+	if (policy->ttl != RESTORE_TTL_KEEP)
+		chain = expiry_sink_new(chain, policy, report);
+	chain = tee_sink_new(rdb_sink_new(reader), chain);
+	SCOPED(sink_freep) struct sink *front = meter_sink_new(chain, &meter);
+	progress_phase(progress, "writing the base", file->bytes);
+	if (view->read(view, file, front, err) < 0)
+		return -1;
+
+	return sink_finish(front, err);
+}
+
+static int
+write_tail(struct sink *to, const struct landing *landing, const struct replay *replay,
+    struct archive *archive, const struct expiry_policy *policy, struct tail_writer *writer,
+    struct err *err)
+{
+	if (tail_writer_init(writer, to, replay->db, policy, landing->has_parts, err) < 0)
+		return -1;
+
+	return replay_run(replay, archive, &writer->base, err);
+}
+
+static void
+tell(const struct landing *landing, const struct replay *replay,
+    const struct restore_request *request, const struct expiry_policy *policy,
+    const struct expiry_report *base, const struct tail_writer *writer,
+    struct restore_report *report)
+{
+	char reached[CLOCK_TEXT_SIZE], asked[CLOCK_TEXT_SIZE];
+	json_t *point = json_object();
+
+	(void)zone_format_us(request->target.zone, replay->reached, reached);
+	if (request->target.kind == TARGET_TIME)
+		vec_push(&report->notes,
+		    xasprintf("the last command is of %s, asked was %s%s", reached,
+			zone_format_us(request->target.zone, request->target.time, asked),
+			replay->is_cut ? "" : "; nothing came later"));
+	else
+		vec_push(&report->notes, xasprintf("the last command is of %s", reached));
+	vec_push(&report->notes,
+	    xasprintf("%" PRIu64 " commands behind the base, up to offset %" PRIu64
+		      " of timeline %" PRIu32,
+		writer->commands, replay->end.offset, replay->end.branch));
+	vec_push(&report->notes, xstrdup(policy_text(policy)));
+	if (base->has_field_times && policy->ttl != RESTORE_TTL_KEEP)
+		vec_push(&report->warnings,
+		    xstrdup("there are hashes whose fields expire: in the base their times stay "
+			    "as they were"));
+	if (writer->left_as_are > 0)
+		vec_push(&report->warnings,
+		    xasprintf("%" PRIu64 " commands of more than 8 MiB keep the times they have",
+			writer->left_as_are));
+	vec_push(&report->notes,
+	    xasprintf("this state stands in the AOF alone: with 'appendonly no' the server would "
+		      "start empty in '%s'",
+		landing->folder));
+	(void)json_object_set_new(point, "offset", json_sprintf("%" PRIu64, replay->end.offset));
+	(void)json_object_set_new(point, "timeline", json_integer(replay->end.branch));
+	(void)json_object_set_new(point, "reached",
+	    json_string(clock_format(replay->reached, reached)));
+	(void)json_object_set_new(point, "commands", json_integer((json_int_t)writer->commands));
+	(void)json_object_set_new(point, "is_cut", json_boolean(replay->is_cut));
+	(void)json_object_set_new(point, "times_changed",
+	    json_integer((json_int_t)(base->changed + writer->changed)));
+	if (report->details == NULL)
+		report->details = json_object();
+	(void)json_object_set_new(report->details, "point", point);
+}
+
+int
+point_write(struct landing *landing, const struct backup_view *view,
+    const struct manifest_file *file, const struct restore_request *request,
+    struct rdb_reader *reader, struct restore_report *report, struct err *err)
+{
+	SCOPED(replay_done) struct replay replay = { .db = 0 };
+	SCOPED(tail_writer_done) struct tail_writer writer = { .to = NULL };
+	SCOPED(freep) char *folder = landing_aof_folder(landing);
+	SCOPED(freep) char *base_name = landing_aof_base(landing);
+	SCOPED(freep) char *tail_name = xasprintf("%s.1.incr.aof", landing->aof_name);
+	struct expiry_policy policy;
+	struct expiry_report base_report = { .changed = 0 };
+
+	if (read_replay(view, request, &replay, err) < 0)
+		return -1;
+	point_policy(view, request, &policy);
+	SCOPED(sink_freep) struct sink *base = open_file(folder, base_name, err);
+	if (base == NULL ||
+	    write_base(base, view, file, &policy, reader, request->progress, &base_report, err) < 0)
+		return -1;
+	/* Before 7.0 one file holds both. */
+	SCOPED(sink_freep)
+	struct sink *tail = landing->has_parts ? open_file(folder, tail_name, err) : NULL;
+	if (landing->has_parts && tail == NULL)
+		return -1;
+	progress_phase(request->progress, "writing the stream", replay.stored_bytes);
+	if (write_tail(tail != NULL ? tail : base, landing, &replay, request->archive, &policy,
+		&writer, err) < 0 ||
+	    (tail != NULL && sink_finish(tail, err) < 0) || sink_finish(base, err) < 0)
+		return -1;
+	tell(landing, &replay, request, &policy, &base_report, &writer, report);
+
+	return 0;
+}

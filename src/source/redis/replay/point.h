@@ -1,0 +1,36 @@
+/*
+ * A restore to a chosen point: a base, and the commands of the stream behind it, as the AOF of a
+ * stopped server.  There is no dump.rdb of that state: a server must load the AOF.
+ */
+#ifndef SOURCE_REDIS_REPLAY_POINT_H
+#define SOURCE_REDIS_REPLAY_POINT_H
+
+#include "base/scope.h"
+#include "source/redis/replay/expiry.h"
+
+struct backup_view;
+struct err;
+struct landing;
+struct manifest_file;
+struct rdb_reader;
+struct restore_plan;
+struct restore_report;
+struct restore_request;
+
+/* What the request's policy is, and by how much times are shifted. */
+void point_policy(const struct backup_view *view, const struct restore_request *request,
+    struct expiry_policy *ret_policy);
+
+/* What would be read and done.  ERR_REFUSED: the stream does not reach the point. */
+int point_plan(const struct landing *landing, const struct backup_view *view,
+    const struct restore_request *request, struct restore_plan *plan, struct err *err) MUST_CHECK;
+
+/*
+ * Write base and commands where landing_begin has made room; `reader` has read the base.  What was
+ * reached goes into the report.
+ */
+int point_write(struct landing *landing, const struct backup_view *view,
+    const struct manifest_file *file, const struct restore_request *request,
+    struct rdb_reader *reader, struct restore_report *report, struct err *err) MUST_CHECK;
+
+#endif
