@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "app/timetable.h"
 #include "app/wire.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -26,26 +27,10 @@ static int
 open_calendar(const struct config_job *job, struct wall_time now, struct calendar **ret_calendar,
     struct err *err)
 {
-	struct calendar *calendar = NULL;
+	struct calendar *calendar = timetable_calendar(job, now, err);
 
-	switch (job->schedule) {
-	case CONFIG_AT:
-		calendar = calendar_at((const char *const *)job->at.items, job->at.count, err);
-		break;
-	case CONFIG_CRON:
-		calendar = calendar_cron(job->cron, err);
-		break;
-	case CONFIG_EVERY:
-		calendar = calendar_every(job->every_us, now);
-		break;
-	case CONFIG_MANUAL:
-	case CONFIG_CONTINUOUS:
-	case CONFIG_ON_CHANGE:
-		*ret_calendar = NULL;
-		return 0;
-	}
-	if (calendar == NULL)
-		return err_wrap(err, "job '%s'", job->name);
+	if (calendar == NULL && err->kind != ERR_NONE)
+		return -1;
 	*ret_calendar = calendar;
 
 	return 0;

@@ -122,7 +122,7 @@ a_torn_end_counts_up_to_the_last_whole_command(void **state)
 static void
 what_is_no_command_is_damage(void **state)
 {
-	static const char *const bad[] = { "\n" SET, "what\r\n", "*1\r\n$-2\r\n", "REDIS what" };
+	static const char *const bad[] = { ("\n" SET), "what\r\n", "*1\r\n$-2\r\n", "REDIS what" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

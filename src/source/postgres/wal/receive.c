@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "os/stop.h"
 #include "source/archive.h"
+#include "source/outage.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres_internal.h"
 #include "source/postgres/wal/receive_internal.h"
@@ -18,7 +19,6 @@
 #include "source/source.h"
 
 #define POSITION_EVERY_US (600 * US_PER_S)
-#define FAILURE_EVERY_US (600 * US_PER_S)
 
 enum { PAUSE_STEP_MS = 1000 };
 
@@ -280,27 +280,6 @@ connect_once(struct receiver *receiver, struct wal_stream_outcome *ret_outcome, 
 
 /* ---- for ever ------------------------------------------------------------------------------------------- */
 
-/* What was told of failures, so that an outage of a day is not ten thousand lines. */
-struct telling {
-	char last[sizeof(((struct err *)NULL)->msg)];
-	struct mono_time told;
-	unsigned attempts; /* in a row */
-};
-
-static void
-tell(struct telling *telling, const struct err *failure)
-{
-	bool is_new = strcmp(telling->last, failure->msg) != 0;
-
-	if (!is_new && clock_elapsed_us(telling->told) < FAILURE_EVERY_US)
-		return;
-	log_warning("%s; trying again", failure->msg);
-	if (failure->hint[0] != '\0')
-		log_info("  hint: %s", failure->hint);
-	memcpy(telling->last, failure->msg, sizeof(telling->last));
-	telling->told = clock_mono();
-}
-
 static bool
 is_final(enum err_kind kind)
 {
@@ -332,7 +311,7 @@ pause_before_retry(struct receiver *receiver, unsigned attempts)
 static int
 receive_for_ever(struct receiver *receiver, struct err *err)
 {
-	struct telling telling = { .attempts = 0 };
+	struct outage outage = { .attempts = 0 };
 
 	for (;;) {
 		struct wal_stream_outcome outcome = { .end = WAL_END_STOPPED };
@@ -347,9 +326,9 @@ receive_for_ever(struct receiver *receiver, struct err *err)
 			    receiver->pg->label);
 		else if (is_final(err->kind) || receiver->request->is_once)
 			return err_wrap(err, "receiving WAL of '%s'", receiver->archive->label);
-		telling.attempts = receiver->has_received ? 0 : telling.attempts;
-		tell(&telling, err);
-		pause_before_retry(receiver, telling.attempts++);
+		outage.attempts = receiver->has_received ? 0 : outage.attempts;
+		outage_tell(&outage, err);
+		pause_before_retry(receiver, outage.attempts++);
 		err_clear(err);
 	}
 }

@@ -12,6 +12,7 @@
 #include "os/lockfile.h"
 #include "os/stop.h"
 #include "source/archive.h"
+#include "source/outage.h"
 #include "source/redis/stream/follow_internal.h"
 #include "source/redis/stream/fork.h"
 #include "source/redis/stream/pack.h"
@@ -25,7 +26,6 @@ enum {
 	PAUSE_STEP_MS = 500,
 };
 #define COPY_EVERY_US (10 * 60 * US_PER_S)
-#define FAILURE_EVERY_US (10 * 60 * US_PER_S)
 #define RETRY_FIRST_US US_PER_S
 
 /* ---- the stream --------------------------------------------------------------------------------- */
@@ -305,27 +305,6 @@ connect_once(struct following *following, struct err *err)
 
 /* ---- for ever ----------------------------------------------------------------------------------- */
 
-/* What was told of failures, so that an outage of a day is not ten thousand lines. */
-struct telling {
-	char last[sizeof(((struct err *)NULL)->msg)];
-	struct mono_time told;
-	unsigned attempts; /* in a row */
-};
-
-static void
-tell(struct telling *telling, const struct err *failure)
-{
-	bool is_new = strcmp(telling->last, failure->msg) != 0;
-
-	if (!is_new && clock_elapsed_us(telling->told) < FAILURE_EVERY_US)
-		return;
-	log_warning("%s; trying again", failure->msg);
-	if (failure->hint[0] != '\0')
-		log_info("  hint: %s", failure->hint);
-	memcpy(telling->last, failure->msg, sizeof(telling->last));
-	telling->told = clock_mono();
-}
-
 static bool
 is_final(enum err_kind kind)
 {
@@ -353,7 +332,7 @@ pause_before_retry(unsigned attempts)
 static int
 follow_for_ever(struct following *following, struct err *err)
 {
-	struct telling telling = { .attempts = 0 };
+	struct outage outage = { .attempts = 0 };
 
 	for (;;) {
 		int result = following_find_place(following, err);
@@ -367,9 +346,9 @@ follow_for_ever(struct following *following, struct err *err)
 		if (result < 0 && (is_final(err->kind) || following->request->is_once))
 			return err_wrap(err, "receiving the stream of '%s'",
 			    following->archive->label);
-		telling.attempts = following->has_received ? 0 : telling.attempts;
-		tell(&telling, err);
-		pause_before_retry(telling.attempts++);
+		outage.attempts = following->has_received ? 0 : outage.attempts;
+		outage_tell(&outage, err);
+		pause_before_retry(outage.attempts++);
 		err_clear(err);
 	}
 }
