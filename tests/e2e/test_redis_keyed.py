@@ -1,5 +1,7 @@
 """Redis: keys of a backup into a server that runs, by RESTORE."""
 import os
+import re
+import signal
 import time
 
 import pytest
@@ -115,6 +117,27 @@ def test_a_server_that_refuses(backup, redis, new_redis, restore):
     assert "is a replica" in result.text
     result = restore(target, "*", expect=5, verb=("plan", "restore"))
     assert "is a replica" in result.text
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_an_end_in_the_middle_says_what_is_there(bs, backup, redis, new_redis, store, password,
+                                                 how):
+    backup()
+    target = new_redis().start()
+    target.many(["SET mine 1", "CLIENT PAUSE 60000 WRITE"])
+    process = bs.start("restore", "redis", "--store", store, "--to", target.url,
+                       "--password-file", password, "--keys", "*")
+    deadline = time.monotonic() + 20
+    while "cmd=restore" not in target.cli("CLIENT", "LIST"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    if how == "killed":
+        target.kill()
+    else:
+        process.signal(signal.SIGINT)
+    result = process.wait(20)
+    assert result.code == (1 if how == "killed" else 130), result
+    assert re.search(r"0 of \d+ keys are known to be written", result.err), result
 
 
 def test_a_cluster_takes_what_is_its_own(backup, redis, new_redis, restore):

@@ -263,12 +263,13 @@ keyed_restore(struct redis *redis, const struct backup_view *view,
 	if (read_through(view, file, keyed_writer_new(&order, &done), request->progress, err) < 0) {
 		(void)err_wrap(err,
 		    "%" PRIu64 " of %" PRIu64
-		    " keys were written, then it ended, the server's other "
-		    "keys are untouched",
-		    done.restored, survey.matching);
+		    " keys are known to be written, all others of the server "
+		    "are as they were but for at most %d that were on their way",
+		    done.restored, survey.matching, KEYED_PENDING_MAX);
 		return err->hint[0] != '\0'
 		    ? -1
-		    : err_hint(err, "Mend that and type the same again: keys that are there stay.");
+		    : err_hint(err,
+			  "Mend that and type the same again: what is there already is no obstacle.");
 	}
 	tell(redis, &survey, &done, functions, report);
 

@@ -18,7 +18,6 @@
 
 enum {
 	OUT_BYTES = 128 * 1024,
-	PENDING_MAX = 256, /* their replies fit into any socket's buffer */
 	TYPE_BYTES = 1,
 	FOOTER_BYTES = 2 + 8,                      /* version and checksum */
 	SERVER_BULK_MAX_BYTES = 512 * 1024 * 1024, /* proto-max-bulk-len, as servers come */
@@ -199,7 +198,7 @@ end_command(struct keyed_writer *writer, struct err *err)
 	if (str_is_full(&writer->out) || str_is_full(&writer->value))
 		return err_set(err, ERR_BUG, "a command is larger than what was made for it");
 	writer->pending++;
-	if (writer->pending < PENDING_MAX && writer->out.size < OUT_BYTES)
+	if (writer->pending < KEYED_PENDING_MAX && writer->out.size < OUT_BYTES)
 		return 0;
 
 	return settle(writer, err);

@@ -20,6 +20,7 @@ struct sink;
 
 enum {
 	KEYED_HELD_MAX_BYTES = 1024 * 1024, /* values above are never held whole */
+	KEYED_PENDING_MAX = 256, /* commands without a reply: theirs fit into any socket's buffer */
 };
 
 /* Which keys. */
