@@ -280,6 +280,10 @@ struct restore_request {
 	struct archive *archive; /* NULL: there is none */
 	struct restore_target target;
 	enum restore_ttl ttl;
+	const char *keys; /* only keys of this pattern, into a server that runs; NULL: all of it */
+	bool is_one_db;   /* of keys: only those of this numbered database */
+	unsigned db;
+	bool replaces;              /* of keys: those that are there already, too */
 	const char *const *fetcher; /* argv that fetches from the archive: "... archive-get" */
 	const char *bin_dir;        /* NULL: auto */
 	struct progress *progress;

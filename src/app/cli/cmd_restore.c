@@ -126,6 +126,24 @@ ttl_of(const char *word)
 	return str_equals(word, "persist") ? RESTORE_TTL_PERSIST : RESTORE_TTL_AUTO;
 }
 
+/* Options that are for keys of a Redis alone would elsewhere be silently without effect. */
+static int
+check_keys(const struct cli *cli, const struct backup_row *row, struct err *err)
+{
+	const struct args *args = cli->args;
+	bool has_keys = args_text(args, "keys") != NULL;
+
+	if (!has_keys && (args_text(args, "db") != NULL || args_flag(args, "replace"))) {
+		(void)err_set(err, ERR_USAGE, "--db and --replace are for --keys");
+		return err_hint(err, "Say which keys: --keys '*' takes all of them.");
+	}
+	if (has_keys && !str_equals(row->source_type, "redis"))
+		return err_set(err, ERR_USAGE, "--keys is for a Redis backup, and '%s' is none",
+		    row->id);
+
+	return 0;
+}
+
 static int
 resolve(struct cli *cli, struct asked *asked, struct err *err)
 {
@@ -137,6 +155,8 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 		return -1;
 	if ((asked->target.kind == TARGET_BACKUP ? choose(cli, asked, err)
 						 : choose_for_target(cli, asked, err)) < 0)
+		return -1;
+	if (check_keys(cli, &asked->row, err) < 0)
 		return -1;
 	if (fetcher_init(&asked->fetcher, cli, asked->row.source, err) < 0)
 		return -1;
@@ -157,6 +177,10 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 		.owner = args_text(args, "owner"),
 		.target = asked->target,
 		.ttl = ttl_of(args_text(args, "ttl")),
+		.keys = args_text(args, "keys"),
+		.is_one_db = args_text(args, "db") != NULL,
+		.db = args_number(args, "db", 0),
+		.replaces = args_flag(args, "replace"),
 		.fetcher = asked->fetcher.argv,
 		.progress = &cli->progress,
 	};

@@ -136,8 +136,8 @@ redis_say(struct redis_conn *conn, const char *const *words, struct err *err)
 
 /* ---- replies -------------------------------------------------------------------------------------- */
 
-static int
-hear_reply(struct redis_conn *conn, struct resp_value *ret_value, struct err *err)
+int
+redis_reply(struct redis_conn *conn, struct resp_value *ret_value, struct err *err)
 {
 	bool is_whole = false;
 
@@ -163,7 +163,7 @@ redis_answer(struct redis_conn *conn, struct resp_value *ret_value, struct err *
 {
 	struct resp_value value;
 
-	if (hear_reply(conn, &value, err) < 0)
+	if (redis_reply(conn, &value, err) < 0)
 		return -1;
 	if (value.type == RESP_ERROR) {
 		(void)redis_refused(value.text, err);

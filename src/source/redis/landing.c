@@ -89,7 +89,8 @@ landing_init(struct landing *landing, const struct manifest *manifest,
 	if (request->to == NULL || strstr(request->to, "://") != NULL) {
 		(void)err_set(err, ERR_USAGE, "a Redis backup is restored into a folder");
 		return err_hint(err,
-		    "Stop the server and name its data folder: --to /var/lib/redis.");
+		    "Stop the server and name its data folder, --to /var/lib/redis; or write "
+		    "keys into one that runs: --keys '*' --to redis://HOST:PORT.");
 	}
 	if (request->to[0] != '/') {
 		char *here = realpath(".", NULL);

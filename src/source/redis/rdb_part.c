@@ -1,12 +1,14 @@
 /* The parts of an RDB file: keys with their values, and what stands between them. */
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "source/redis/rdb_reader_internal.h"
 
-enum { HASH_TIMES_FIRST = 22, HASH_TIMES_LAST = 25 };
+enum { HASH_TIMES_FIRST = 22, HASH_TIMES_LAST = 25, MS_PER_S = 1000 };
 
 /* ---- the begin of a part -------------------------------------------------------------------- */
 
@@ -114,9 +116,49 @@ count_key(struct rdb_reader *reader, struct err *err)
 	if (rdb_summary_is_big(summary, key.bytes))
 		rdb_summary_add_big(summary, &key, reader->key.data, reader->key.size);
 	reader->has_expiry = false;
+	reader->expires_ms = 0;
 	reader->is_part_begun = false;
+	if (reader->options.watch != NULL)
+		return reader->options.watch->end(reader->options.watch, reader->end, err);
 
 	return 0;
+}
+
+/* The name of a key is behind us, its value comes. */
+static int
+tell_key(const struct rdb_reader *reader, struct err *err)
+{
+	struct rdb_watch *watch = reader->options.watch;
+	bool is_kept = reader->key.size > 0 || reader->text.plain_bytes == 0;
+	const struct rdb_seen_key key = {
+		.name = !is_kept           ? NULL
+		    : reader->key.size > 0 ? reader->key.data
+					   : (const uint8_t *)"",
+		.name_size = reader->key.size,
+		.database = reader->database != NULL ? reader->database->index : 0,
+		.expires_ms = reader->expires_ms,
+		.type = reader->opcode,
+	};
+
+	return watch != NULL ? watch->begin(watch, &key, reader->end, err) : 0;
+}
+
+/* Four bytes of seconds or eight of milliseconds, little-endian; what is before 1970 is long over. */
+static uint64_t
+read_time(const struct rdb_reader *reader)
+{
+	uint64_t ms;
+	uint32_t s;
+
+	if (reader->opcode == RDB_EXPIRES_MS) {
+		memcpy(&ms, reader->fixed, sizeof(ms));
+		ms = le64toh(ms);
+		return ms > 0 && ms <= INT64_MAX ? ms : 1;
+	}
+	memcpy(&s, reader->fixed, sizeof(s));
+	s = le32toh(s);
+
+	return s > 0 && s <= INT32_MAX ? (uint64_t)s * MS_PER_S : 1;
 }
 
 static void
@@ -133,6 +175,7 @@ end_opcode(struct rdb_reader *reader, struct err *err)
 	case RDB_EXPIRES_MS:
 	case RDB_EXPIRES_S:
 		reader->has_expiry = true;
+		reader->expires_ms = read_time(reader);
 		tell_time(reader, reader->opcode == RDB_EXPIRES_MS ? 8 : 4);
 		return 0;
 	case RDB_SELECT:
@@ -161,6 +204,8 @@ rdb_part_end(struct rdb_reader *reader, struct err *err)
 	if (reader->is_key && !reader->is_value) {
 		reader->is_value = true;
 		reader->shape = reader->value_shape;
+		if (tell_key(reader, err) < 0)
+			return -1;
 		return rdb_advance(reader, err);
 	}
 	if ((reader->is_key ? count_key(reader, err) : end_opcode(reader, err)) < 0)

@@ -357,6 +357,8 @@ take_step(struct rdb_reader *reader, const uint8_t *bytes, struct err *err)
 	case RDB_STEP_LENGTH_REST:
 		return read_length_rest(reader, bytes, err);
 	case RDB_STEP_FIXED:
+		if (!reader->is_key && reader->wanted <= RDB_FIXED_MAX_BYTES)
+			memcpy(reader->fixed, bytes, reader->wanted);
 		return reader->is_encoded ? rdb_text_number(reader, bytes, reader->wanted, err)
 					  : rdb_advance(reader, err);
 	case RDB_STEP_DOUBLE:

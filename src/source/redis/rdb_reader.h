@@ -32,8 +32,27 @@ struct rdb_times {
 	bool has_field_times; /* set: there are hashes whose fields have times of their own */
 };
 
+/*
+ * Who is told of each key: with the offset of its value's first byte, and then with the one behind
+ * its last.  An error ends the reading.
+ */
+struct rdb_seen_key {
+	const uint8_t *name; /* a loan, any bytes; NULL: longer than is kept (4096 bytes) */
+	size_t name_size;
+	uint64_t database;
+	uint64_t expires_ms; /* since 1970; 0: never */
+	uint8_t type;        /* as in the file */
+};
+struct rdb_watch {
+	int (*begin)(struct rdb_watch *watch, const struct rdb_seen_key *key, uint64_t offset,
+	    struct err *err);
+	int (*end)(struct rdb_watch *watch, uint64_t offset, struct err *err);
+	void *owner;
+};
+
 struct rdb_options {
 	struct rdb_times *times; /* a loan; NULL: nobody */
+	struct rdb_watch *watch; /* the same */
 	/* Also look into packed collections and expand what is compressed.  Holds one of them. */
 	bool is_deep;
 };

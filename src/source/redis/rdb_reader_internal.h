@@ -16,6 +16,7 @@ enum {
 	RDB_LOOPS_MAX = 4,
 	RDB_NUMBERS_MAX = 3,
 	RDB_TRAILER_BYTES = 8,
+	RDB_FIXED_MAX_BYTES = 8,
 	RDB_CAPTURE_MAX_BYTES = 4096, /* of a name: what is longer is shown without it */
 	RDB_DEEP_MAX_BYTES = 64 * 1024 * 1024,
 	RDB_LZF_RATIO_MAX = 264, /* no three bytes of it make more */
@@ -100,6 +101,8 @@ struct rdb_reader {
 	bool is_key;
 	bool is_value; /* the key's name is behind us */
 	bool has_expiry;
+	uint8_t fixed[RDB_FIXED_MAX_BYTES]; /* the last piece of a part that is no key */
+	uint64_t expires_ms;                /* of the key that comes; 0: never */
 	enum rdb_kind kind;
 	const char *value_shape;
 	uint64_t part_began; /* the first byte of the key with its expiry */

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "repo/manifest.h"
 #include "source/redis/aof/aof.h"
+#include "source/redis/keyed/keyed.h"
 #include "source/redis/ready.h"
 #include "source/redis/redis_internal.h"
 #include "source/redis/stream/chain.h"
@@ -131,10 +132,26 @@ redis_adopt_op(struct source *source, const char *kind, const char *path, struct
 	return err_set(err, ERR_UNSUPPORTED, "'%s' cannot become a backup of ours", path);
 }
 
+/* What is only for keys, where none are asked for or there is no RDB file to take them from. */
+static int
+refuse_keys(const struct restore_request *request, struct err *err)
+{
+	if (request->keys != NULL) {
+		(void)err_set(err, ERR_USAGE, "--keys takes keys out of RDB files alone");
+		return err_hint(err, "Choose one: --kind rdb.");
+	}
+
+	return 0;
+}
+
 static int
 redis_plan_op(struct source *source, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err)
 {
+	if (request->keys != NULL && !is_aof(view->manifest->kind))
+		return keyed_plan(redis_of(source), view, request, plan, err);
+	if (refuse_keys(request, err) < 0)
+		return -1;
 	if (is_aof(view->manifest->kind))
 		return redis_aof_plan(view, request, plan, err);
 
@@ -145,6 +162,10 @@ static int
 redis_restore_op(struct source *source, const struct backup_view *view,
     const struct restore_request *request, struct restore_report *report, struct err *err)
 {
+	if (request->keys != NULL && !is_aof(view->manifest->kind))
+		return keyed_restore(redis_of(source), view, request, report, err);
+	if (refuse_keys(request, err) < 0)
+		return -1;
 	if (is_aof(view->manifest->kind))
 		return redis_aof_restore(view, request, report, err);
 

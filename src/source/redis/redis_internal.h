@@ -71,6 +71,9 @@ int redis_say(struct redis_conn *conn, const char *const *words, struct err *err
 int redis_say_text(struct redis_conn *conn, const struct str *text, struct err *err) MUST_CHECK;
 int redis_answer(struct redis_conn *conn, struct resp_value *ret_value, struct err *err) MUST_CHECK;
 
+/* The same, with an error reply as a value. */
+int redis_reply(struct redis_conn *conn, struct resp_value *ret_value, struct err *err) MUST_CHECK;
+
 /* The next line that is not empty, without its end: of a master that keeps the link alive. */
 int redis_hear_line(struct redis_conn *conn, int timeout_ms, struct str *to, struct err *err)
     MUST_CHECK;
