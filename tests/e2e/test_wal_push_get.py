@@ -12,7 +12,7 @@ import time
 import pytest
 
 from postgres import children, give_away
-from program import BINARY, is_alive
+from program import BINARY, binary_for_all, is_alive
 from store import Store, flip_bit
 
 SEGMENT_BYTES = 1 << 20      # initdb --wal-segsize=1: sixteen times as quick
@@ -39,7 +39,7 @@ class Archive:
         return sorted(name for name in os.listdir(self.wal) if name.endswith(".zst"))
 
     def push_command(self, source=SOURCE, store=None):
-        return f"{BINARY} archive-push %p --store {store or self.store} --source {source}"
+        return f"{binary_for_all()} archive-push %p --store {store or self.store} --source {source}"
 
     def wait_archived(self, server, timeout=30):
         """Switch, and wait until the segment that was just closed is there."""
@@ -103,7 +103,7 @@ def recover(archive, work):
         server = Server(os.path.join(work, f"rec{len(made)}"))
         made.append(server)
         subprocess.run(["cp", "-a", archive.base, server.data], check=True)
-        command = command or f"{BINARY} archive-get %f %p --store {archive.store} --source {SOURCE}"
+        command = command or f"{binary_for_all()} archive-get %f %p --store {archive.store} --source {SOURCE}"
         with open(os.path.join(server.data, "postgresql.auto.conf"), "a", encoding="utf-8") as file:
             file.write(f"restore_command = '{command}'\nwal_level = replica\n"
                        "hot_standby = off\narchive_mode = off\n")
