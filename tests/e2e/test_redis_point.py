@@ -6,20 +6,12 @@ import time
 
 import pytest
 
-from program import Program
-from redis_server import PASSWORD, RedisServer, fill, redis_version
+from redis_fixtures import bs, password  # pylint: disable=unused-import
+from redis_server import RedisServer, fill, redis_version
 from redis_stream import Receiver
 
 # These times are told by the server's clock, which is the machine's here.
 HOUR_S = 3600
-
-
-@pytest.fixture
-def bs(work):
-    program = Program(work, [], [PASSWORD])
-    yield program
-    program.end_all()
-    program.assert_no_secret_on_disk(os.path.join(work, "store"))
 
 
 @pytest.fixture
@@ -36,19 +28,15 @@ def new_redis(work):
 
 
 @pytest.fixture
-def plant(bs, work, new_redis):
+def plant(bs, work, password, new_redis):
     """A server that is received, and what is needed to bring it back."""
-    return Plant(bs, work, new_redis)
+    return Plant(bs, work, password, new_redis)
 
 
 class Plant:
-    def __init__(self, bs, work, new_redis):
+    def __init__(self, bs, work, password, new_redis):
         self.bs, self.work, self.new_redis = bs, work, new_redis
         self.server = new_redis()
-        password = os.path.join(work, "password")
-        with open(password, "w", encoding="utf-8") as file:
-            file.write(PASSWORD + "\n")
-        os.chmod(password, 0o600)
         self.receiver = Receiver(bs, work, password, self.server)
 
     def instant(self):

@@ -11,28 +11,11 @@ import types
 
 import pytest
 
-from program import Program
+from redis_fixtures import bs, password  # pylint: disable=unused-import
 from redis_server import (PASSWORD, RedisServer, fill, has_functions, redis_program,
                           redis_version)
 from redis_stream import Link, Receiver, commands_of, poll, without_notes
 from store import Store
-
-
-@pytest.fixture
-def bs(work):
-    program = Program(work, [], [PASSWORD])
-    yield program
-    program.end_all()
-    program.assert_no_secret_on_disk(os.path.join(work, "store"))
-
-
-@pytest.fixture
-def password(work):
-    path = os.path.join(work, "password")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(PASSWORD + "\n")
-    os.chmod(path, 0o600)
-    return path
 
 
 @pytest.fixture
