@@ -113,10 +113,12 @@ lint_pair(const struct lint_times *lint, const struct config_job *job,
 	if (!is_at_fixed_times(job) || !is_at_fixed_times(other) ||
 	    !str_equals(job->source, other->source))
 		return;
-	a = timetable_calendar(job, lint->now, &err);
-	b = timetable_calendar(other, lint->now, &err);
+	/* A calendar that cannot be made is told of elsewhere. */
+	if (timetable_calendar(job, lint->now, &a, &err) < 0 ||
+	    timetable_calendar(other, lint->now, &b, &err) < 0)
+		return;
 	/* What runs many times a day meets everything some time. */
-	if (a == NULL || b == NULL || calendar_interval_us(a) < COLLIDES_FROM_US ||
+	if (calendar_interval_us(a) < COLLIDES_FROM_US ||
 	    calendar_interval_us(b) < COLLIDES_FROM_US || !find_collision(lint, a, b, &at))
 		return;
 	config_problems_warning(lint->problems, job->place,

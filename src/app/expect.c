@@ -22,27 +22,13 @@ expectations_done(struct expectations *expectations)
 	vec_done(&expectations->rows);
 }
 
-/* The job's calendar, or NULL for one without times (manual, continuous, on change). */
-static int
-open_calendar(const struct config_job *job, struct wall_time now, struct calendar **ret_calendar,
-    struct err *err)
-{
-	struct calendar *calendar = timetable_calendar(job, now, err);
-
-	if (calendar == NULL && err->kind != ERR_NONE)
-		return -1;
-	*ret_calendar = calendar;
-
-	return 0;
-}
-
 int
 expect_interval(const struct config_job *job, struct wall_time now, int64_t *ret_interval_us,
     struct err *err)
 {
 	SCOPED(calendar_freep) struct calendar *calendar = NULL;
 
-	if (open_calendar(job, now, &calendar, err) < 0)
+	if (timetable_calendar(job, now, &calendar, err) < 0)
 		return -1;
 	*ret_interval_us = calendar != NULL ? calendar_interval_us(calendar) : 0;
 
@@ -56,7 +42,7 @@ expect_times(const struct config *config, const struct config_job *job, struct w
 {
 	struct calendar *calendar = NULL;
 
-	if (open_calendar(job, now, &calendar, err) < 0)
+	if (timetable_calendar(job, now, &calendar, err) < 0)
 		return -1;
 	if (calendar == NULL)
 		return 0;

@@ -23,8 +23,9 @@ timetable_done(struct timetable *table)
 	vec_done(&table->calendars);
 }
 
-struct calendar *
-timetable_calendar(const struct config_job *job, struct wall_time anchor, struct err *err)
+int
+timetable_calendar(const struct config_job *job, struct wall_time anchor,
+    struct calendar **ret_calendar, struct err *err)
 {
 	struct calendar *calendar = NULL;
 
@@ -41,12 +42,14 @@ timetable_calendar(const struct config_job *job, struct wall_time anchor, struct
 	case CONFIG_MANUAL:
 	case CONFIG_CONTINUOUS:
 	case CONFIG_ON_CHANGE:
-		return NULL;
+		*ret_calendar = NULL;
+		return 0;
 	}
 	if (calendar == NULL)
-		(void)err_wrap(err, "job '%s'", job->name);
+		return err_wrap(err, "job '%s'", job->name);
+	*ret_calendar = calendar;
 
-	return calendar;
+	return 0;
 }
 
 static char *
@@ -101,8 +104,7 @@ add_job(struct timetable *table, const struct config_job *from, const struct sch
 	to->times = times_text(from);
 	to->is_known = row != NULL && str_equals(row->times, to->times);
 	to->begun = to->is_known ? row->begun : now;
-	calendar = timetable_calendar(from, to->begun, err);
-	if (calendar == NULL && err->kind != ERR_NONE)
+	if (timetable_calendar(from, to->begun, &calendar, err) < 0)
 		return -1;
 	if (calendar != NULL)
 		vec_push(&table->calendars, calendar);

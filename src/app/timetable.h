@@ -39,9 +39,9 @@ int timetable_make(const struct config *config, const struct schedule_rows *know
     struct wall_time now, struct timetable *ret_table, struct err *err) MUST_CHECK;
 void timetable_done(struct timetable *table);
 
-/* The calendar of a job, yours; NULL with err->kind ERR_NONE: it has none. */
-struct calendar *timetable_calendar(const struct config_job *job, struct wall_time anchor,
-    struct err *err) MUST_CHECK;
+/* *ret_calendar is yours; NULL for a job without times (manual, continuous, on change). */
+int timetable_calendar(const struct config_job *job, struct wall_time anchor,
+    struct calendar **ret_calendar, struct err *err) MUST_CHECK;
 
 struct agenda_state timetable_state(const struct schedule_row *row);
 

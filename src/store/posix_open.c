@@ -152,6 +152,7 @@ load_info(struct posix_store *store, const struct posix_store_options *options,
 	if (err->kind != ERR_NOT_FOUND)
 		return -1;
 	if (options->accepts_bare) {
+		err_clear(err);
 		make_bare(store, ret_info);
 		return 0;
 	}
