@@ -54,9 +54,12 @@ def test_killed_and_gone_on(receive, small):
         write(server, 500)
         receiver.start()
         for name, data in before.items():
-            if name in receiver.names():
-                used = data.rstrip(b"\0")
+            used = data.rstrip(b"\0")
+            try:
                 assert receiver.read(name)[:len(used)] == used
+            except FileNotFoundError:
+                # Finished in the meantime: it goes on under its own name, or compressed.
+                assert name[:24] in {other[:24] for other in receiver.names()}
     lsn = receiver.wait_all()
     assert_same_wal(receiver, server, lsn)
     receiver.stop()

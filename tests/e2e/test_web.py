@@ -5,6 +5,7 @@ import os
 import random
 import re
 import resource
+import signal
 import socket
 import sqlite3
 import ssl
@@ -616,6 +617,23 @@ def test_five_hundred_connections(calm):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     calm.wait_until(lambda: calm.ask("GET", "/healthz")[0] == 200)
     assert calm.rss_kb() < before + 24 * 1024
+
+
+def test_all_leave_at_once_where_no_more_were_let_in(calm):
+    """At its limit the server stops listening, and nobody who goes later wakes it up again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    held = []
+    try:
+        held += [socket.create_connection((calm.host, calm.port), timeout=10) for _ in range(700)]
+        calm.wait_until(lambda: calm.descriptors() > 600)
+        calm.process.send_signal(signal.SIGSTOP)
+    finally:
+        for client in held:
+            client.close()
+        calm.process.send_signal(signal.SIGCONT)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert calm.ask("GET", "/healthz")[0] == 200
 
 
 @pytest.mark.slow

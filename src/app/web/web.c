@@ -442,7 +442,15 @@ web_timeout_us(const struct web *web)
 void
 web_work(struct web *web)
 {
+	bool had_guests = web->guests != NULL;
+
 	(void)MHD_run(web->daemon);
+	/*
+	 * At its limit the library stops listening, and only the run after somebody has left makes it
+	 * listen again.  When all left in this one, nothing would wake us for the next.
+	 */
+	if (had_guests && web->guests == NULL)
+		(void)MHD_run(web->daemon);
 	if (clock_elapsed_us(web->swept) >= SWEEP_US)
 		sweep(web);
 }
