@@ -3,13 +3,19 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/progress.h"
+#include "base/str.h"
 #include "catalog/catalog.h"
 #include "engine/archive.h"
+#include "engine/backup.h"
 #include "engine/engine.h"
+#include "engine/prune.h"
 #include "engine/run.h"
 #include "engine/view.h"
 #include "repo/manifest.h"
+#include "store/store.h"
 
 /* The order with the archive of its source, if there is one. */
 struct equipped {
@@ -86,6 +92,72 @@ restore_refuse(const struct restore_plan *plan, struct err *err)
 		: "Take away what stands against it, or choose another target: restore --help");
 }
 
+/* Live data goes only when its name was typed, and a copy of it is in the store. */
+static int
+check_confirmed(const struct restore_plan *plan, const struct restore_order *order,
+    const struct engine *engine, struct err *err)
+{
+	const char *confirm = order->request.confirm;
+
+	if (plan->replaces == NULL) {
+		if (confirm == NULL)
+			return 0;
+		(void)err_set(err, ERR_USAGE, "nothing live would be replaced: there is nothing to confirm");
+		return err_hint(err, "Leave out --confirm.");
+	}
+	if (confirm == NULL) {
+		(void)err_set(err, ERR_REFUSED, "what %s holds now would be replaced", plan->replaces);
+		return err_hint(err,
+		    "Type the same again with --confirm=%s; a copy of what is there goes into the store first.",
+		    plan->replaces);
+	}
+	if (!str_equals(confirm, plan->replaces))
+		return err_set(err, ERR_USAGE, "--confirm=%s is not what would be replaced, which is %s",
+		    confirm, plan->replaces);
+	if (order->replaced == NULL || engine->store->is_read_only) {
+		(void)err_set(err, ERR_REFUSED,
+		    "the store cannot be written, so that no copy of what is there can be kept");
+		return err_hint(err, "Mount it for writing, or restore into an empty server.");
+	}
+
+	return 0;
+}
+
+struct engine_keeper {
+	struct keeper base;
+	struct engine *engine;
+	const struct restore_order *order;
+	struct backup_outcome outcome;
+};
+
+static void
+keeper_done(struct engine_keeper *keeper)
+{
+	backup_outcome_done(&keeper->outcome);
+}
+
+static int
+keep_replaced(struct keeper *base, const char *kind, struct err *err)
+{
+	struct engine_keeper *keeper = (struct engine_keeper *)base;
+	const struct restore_request *request = &keeper->order->request;
+	const struct backup_job job = {
+		.name = "before-restore",
+		.source = keeper->order->replaced,
+		.kind = kind,
+		.parallel = request->parallel,
+		.progress = request->progress,
+	};
+
+	if (backup_run(keeper->engine, &job, &keeper->outcome, err) < 0 ||
+	    prune_pin(keeper->engine, keeper->outcome.id, "what a restore has replaced", err) < 0)
+		return err_wrap(err, "a copy of what is there cannot be kept");
+	base->id = keeper->outcome.id;
+	log_info("what %s holds is kept as backup %s", request->confirm, base->id);
+
+	return 0;
+}
+
 static int
 do_restore(struct engine *engine, const struct restore_order *order, struct restore_report *report,
     struct err *err)
@@ -93,12 +165,21 @@ do_restore(struct engine *engine, const struct restore_order *order, struct rest
 	SCOPED(view_done) struct view view = { .engine = NULL };
 	SCOPED(restore_plan_done) struct restore_plan plan = { .what = NULL };
 	SCOPED(equipped_done) struct equipped equipped = { .archive = NULL };
+	SCOPED(keeper_done)
+	struct engine_keeper keeper = {
+		.base = { .keep = keep_replaced },
+		.engine = engine,
+		.order = order,
+	};
 
-	if (restore_plan(engine, order, &plan, err) < 0 || restore_refuse(&plan, err) < 0)
+	if (restore_plan(engine, order, &plan, err) < 0 || restore_refuse(&plan, err) < 0 ||
+	    check_confirmed(&plan, order, engine, err) < 0)
 		return -1;
 	if (view_open(engine, order->backup->manifest_name, &view, err) < 0 ||
 	    equip(engine, order, &equipped, err) < 0)
 		return -1;
+	if (plan.replaces != NULL)
+		equipped.request.keeper = &keeper.base;
 
 	return order->source->ops->restore(order->source, &view.base, &equipped.request, report,
 	    err);

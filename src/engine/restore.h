@@ -15,6 +15,11 @@ struct err;
 struct restore_order {
 	const struct backup_row *backup;
 	struct source *source; /* the driver, for the target where there is one */
+	/*
+	 * The same target as a source of its own name, "NAME-replaced": live data that gives way is
+	 * backed up as its before.  NULL: there is no such target.
+	 */
+	struct source *replaced;
 	struct restore_request request;
 };
 

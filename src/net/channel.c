@@ -1,10 +1,13 @@
 #include "net/channel.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +66,15 @@ net_failure(int sys, struct err *err)
 	return -1;
 }
 
+void
+channel_tune(int fd)
+{
+	const int on = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
 /* On success channel->fd is the connection. */
 static int
 connect_to(struct channel *channel, const struct sockaddr *address, socklen_t size, int timeout_ms,
@@ -110,7 +122,6 @@ static int
 connect_tcp(struct channel *channel, const struct channel_options *options, struct err *err)
 {
 	const struct addrinfo wanted = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
-	const int on = 1;
 	struct addrinfo *found = NULL;
 	char port[PORT_TEXT_BYTES];
 	int failure;
@@ -126,10 +137,8 @@ connect_tcp(struct channel *channel, const struct channel_options *options, stru
 			break;
 	}
 	freeaddrinfo(found);
-	if (result == 0) {
-		(void)setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		(void)setsockopt(channel->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	}
+	if (result == 0)
+		channel_tune(channel->fd);
 
 	return result;
 }
@@ -161,6 +170,40 @@ channel_free(struct channel *channel)
 	if (channel->fd >= 0)
 		(void)close(channel->fd);
 	free(channel);
+}
+
+/* ---- addresses -------------------------------------------------------------------------------- */
+
+void
+channel_address_text(const union channel_address *address, char text[CHANNEL_ADDRESS_SIZE])
+{
+	const struct in6_addr *v6 = &address->v6.sin6_addr;
+
+	text[0] = '\0';
+	if (address->any.sa_family == AF_INET)
+		(void)inet_ntop(AF_INET, &address->v4.sin_addr, text, CHANNEL_ADDRESS_SIZE);
+	else if (address->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
+		(void)inet_ntop(AF_INET, v6->s6_addr + 12, text, CHANNEL_ADDRESS_SIZE);
+	else if (address->any.sa_family == AF_INET6)
+		(void)inet_ntop(AF_INET6, v6, text, CHANNEL_ADDRESS_SIZE);
+}
+
+int
+channel_addresses(const struct channel *channel, char ret_own[CHANNEL_ADDRESS_SIZE],
+    char ret_peer[CHANNEL_ADDRESS_SIZE], struct err *err)
+{
+	union channel_address own = { .any = { .sa_family = AF_UNSPEC } };
+	union channel_address peer = { .any = { .sa_family = AF_UNSPEC } };
+	socklen_t own_size = sizeof(own);
+	socklen_t peer_size = sizeof(peer);
+
+	if (getsockname(channel->fd, &own.any, &own_size) < 0 ||
+	    getpeername(channel->fd, &peer.any, &peer_size) < 0)
+		return err_sys(err, "cannot tell between which addresses a connection is");
+	channel_address_text(&own, ret_own);
+	channel_address_text(&peer, ret_peer);
+
+	return 0;
 }
 
 /* ---- reading and writing ------------------------------------------------------------------------ */

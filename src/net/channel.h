@@ -38,6 +38,19 @@ struct channel_options {
  */
 struct channel *channel_open(const struct channel_options *options, struct err *err) MUST_CHECK;
 
+enum { CHANNEL_ADDRESS_SIZE = 64 };
+
+/*
+ * Under which address the other side sees us, and we it, as numbers; both "" over a unix socket.
+ * An IPv4 address in the clothes of IPv6 is told as what it is.
+ */
+int channel_addresses(const struct channel *channel, char ret_own[CHANNEL_ADDRESS_SIZE],
+    char ret_peer[CHANNEL_ADDRESS_SIZE], struct err *err) MUST_CHECK;
+
+/* TLS of a connection that came to us; of `ours` the files and timeout_ms are used. */
+int channel_serve_tls(struct channel *channel, const struct channel_options *ours, struct err *err)
+    MUST_CHECK;
+
 /* What has arrived, at least one byte; *ret_size 0 is the end.  ERR_TIMEOUT when nothing comes. */
 int channel_read(struct channel *channel, void *data, size_t size, int timeout_ms, size_t *ret_size,
     struct err *err) MUST_CHECK;

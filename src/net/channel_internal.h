@@ -2,7 +2,9 @@
 #ifndef NET_CHANNEL_INTERNAL_H
 #define NET_CHANNEL_INTERNAL_H
 
+#include <netinet/in.h>
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include "net/channel.h"
 
@@ -12,6 +14,19 @@ struct channel {
 	SSL_CTX *context; /* NULL: in the clear */
 	SSL *ssl;
 };
+
+union channel_address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+	struct sockaddr_storage storage;
+};
+
+/* "" for what is no internet address. */
+void channel_address_text(const union channel_address *address, char text[CHANNEL_ADDRESS_SIZE]);
+
+/* Small messages go at once, and a peer that has gone is noticed some time. */
+void channel_tune(int fd);
 
 /* Until the descriptor is ready for `events` (POLLIN, POLLOUT). */
 int channel_wait(const struct channel *channel, short events, int timeout_ms, struct err *err)

@@ -115,15 +115,17 @@ settle(struct channel *channel, int result, int timeout_ms, struct err *err)
 	}
 }
 
+/* `step` is SSL_connect or SSL_accept. */
 static int
-shake_hands(struct channel *channel, const struct channel_options *options, struct err *err)
+shake_hands(struct channel *channel, const struct channel_options *options, int (*step)(SSL *),
+    struct err *err)
 {
 	for (;;) {
 		int result;
 		long verdict;
 
 		ERR_clear_error();
-		result = SSL_connect(channel->ssl);
+		result = step(channel->ssl);
 		if (result == 1)
 			return 0;
 		verdict = SSL_get_verify_result(channel->ssl);
@@ -138,13 +140,14 @@ shake_hands(struct channel *channel, const struct channel_options *options, stru
 	}
 }
 
-int
-channel_tls_open(struct channel *channel, const struct channel_options *options, struct err *err)
+static int
+begin(struct channel *channel, const struct channel_options *options, const SSL_METHOD *method,
+    struct err *err)
 {
 	char reason[REASON_BYTES];
 
 	ERR_clear_error();
-	channel->context = SSL_CTX_new(TLS_client_method());
+	channel->context = SSL_CTX_new(method);
 	if (channel->context == NULL)
 		return err_set(err, ERR_BUG, "cannot begin TLS: %s", last_reason(reason));
 	(void)SSL_CTX_set_min_proto_version(channel->context, TLS1_2_VERSION);
@@ -156,10 +159,27 @@ channel_tls_open(struct channel *channel, const struct channel_options *options,
 	channel->ssl = SSL_new(channel->context);
 	if (channel->ssl == NULL || SSL_set_fd(channel->ssl, channel->fd) != 1)
 		return err_set(err, ERR_BUG, "cannot begin TLS: %s", last_reason(reason));
-	if (expect_host(channel->ssl, options, err) < 0)
+
+	return 0;
+}
+
+int
+channel_tls_open(struct channel *channel, const struct channel_options *options, struct err *err)
+{
+	if (begin(channel, options, TLS_client_method(), err) < 0 ||
+	    expect_host(channel->ssl, options, err) < 0)
 		return -1;
 
-	return shake_hands(channel, options, err);
+	return shake_hands(channel, options, SSL_connect, err);
+}
+
+int
+channel_serve_tls(struct channel *channel, const struct channel_options *ours, struct err *err)
+{
+	if (begin(channel, ours, TLS_server_method(), err) < 0)
+		return -1;
+
+	return shake_hands(channel, ours, SSL_accept, err);
 }
 
 int

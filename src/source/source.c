@@ -60,6 +60,7 @@ restore_plan_done(struct restore_plan *plan)
 	free(plan->what);
 	free(plan->target);
 	free(plan->hint);
+	free(plan->replaces);
 	texts_free(plan->steps.items, plan->steps.count);
 	texts_free(plan->warnings.items, plan->warnings.count);
 	texts_free(plan->obstacles.items, plan->obstacles.count);
@@ -69,6 +70,7 @@ restore_plan_done(struct restore_plan *plan)
 	plan->what = NULL;
 	plan->target = NULL;
 	plan->hint = NULL;
+	plan->replaces = NULL;
 }
 
 void

@@ -268,6 +268,15 @@ enum restore_ttl {
 	RESTORE_TTL_PERSIST, /* none */
 };
 
+/*
+ * A copy of what is live at the target, as a backup of that kind in the store: asked for by the
+ * driver when all else is ready, and before it changes anything.
+ */
+struct keeper {
+	int (*keep)(struct keeper *keeper, const char *kind, struct err *err);
+	const char *id; /* of the backup, afterwards */
+};
+
 struct restore_request {
 	const char *to;       /* NULL: beside the source; a URL or a folder */
 	const char *database; /* the one database of a dump to restore; NULL: all */
@@ -283,6 +292,9 @@ struct restore_request {
 	const char *keys; /* only keys of this pattern, into a server that runs; NULL: all of it */
 	bool is_one_db;   /* of keys: only those of this numbered database */
 	unsigned db;
+	const char *listen; /* the address of ours that a server reaches, where it connects to us */
+	const char *confirm; /* the name of what is replaced, typed by the operator */
+	struct keeper *keeper; /* keeps a copy of live data that gives way; NULL: it must not */
 	bool replaces;              /* of keys: those that are there already, too */
 	const char *const *fetcher; /* argv that fetches from the archive: "... archive-get" */
 	const char *bin_dir;        /* NULL: auto */
@@ -301,6 +313,7 @@ struct restore_plan {
 	VEC(char *) warnings;
 	VEC(char *) obstacles; /* empty: it can be done */
 	char *hint;            /* the way out of the first obstacle, or NULL */
+	char *replaces; /* live data that gives way, by the name typed to confirm; NULL: none does */
 };
 void restore_plan_done(struct restore_plan *plan);
 

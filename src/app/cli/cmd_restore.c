@@ -11,6 +11,7 @@
 #include "app/url.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
 #include "catalog/catalog.h"
@@ -26,6 +27,7 @@ struct asked {
 	struct restore_order order;
 	struct restore_target target;
 	struct fetcher fetcher;
+	char *replaced; /* the name of what gives way, as a source */
 };
 
 static void
@@ -33,6 +35,7 @@ asked_done(struct asked *asked)
 {
 	backup_row_done(&asked->row);
 	fetcher_done(&asked->fetcher);
+	free(asked->replaced);
 }
 
 /* A folder takes what recovery can go on from; a server what the source does first of all. */
@@ -144,6 +147,19 @@ check_keys(const struct cli *cli, const struct backup_row *row, struct err *err)
 	return 0;
 }
 
+/* The server that is restored to, as a source of its own. */
+static int
+open_replaced(struct cli *cli, struct asked *asked, const char *to, struct err *err)
+{
+	if (to == NULL || !url_is(to) || args_text(cli->args, "confirm") == NULL)
+		return 0;
+	free(asked->replaced);
+	asked->replaced = xasprintf("%s-replaced", asked->row.source);
+	asked->order.replaced = wire_source_url(&cli->wire, cli->args, to, asked->replaced, err);
+
+	return asked->order.replaced != NULL ? 0 : -1;
+}
+
 static int
 resolve(struct cli *cli, struct asked *asked, struct err *err)
 {
@@ -164,7 +180,7 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 	order->source = to != NULL && url_is(to)
 	    ? wire_source_url(&cli->wire, args, to, asked->row.source, err)
 	    : wire_source_for(&cli->wire, asked->row.source, asked->row.source_type, err);
-	if (order->source == NULL)
+	if (order->source == NULL || open_replaced(cli, asked, to, err) < 0)
 		return -1;
 	order->request = (struct restore_request){
 		.to = to,
@@ -180,6 +196,8 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 		.keys = args_text(args, "keys"),
 		.is_one_db = args_text(args, "db") != NULL,
 		.db = args_number(args, "db", 0),
+		.listen = args_text(args, "listen"),
+		.confirm = args_text(args, "confirm"),
 		.replaces = args_flag(args, "replace"),
 		.fetcher = asked->fetcher.argv,
 		.progress = &cli->progress,
@@ -224,6 +242,10 @@ print_plan(const struct cli *cli, const struct backup_row *row, const struct res
 		log_warning("%s", plan->warnings.items[i]);
 	for (size_t i = 0; i < plan->obstacles.count; i++)
 		out_line("obstacle: %s", plan->obstacles.items[i]);
+	if (plan->replaces != NULL)
+		out_line("what %s holds now gives way: a copy goes into the store first, and the "
+			 "restore needs --confirm=%s",
+		    plan->replaces, plan->replaces);
 }
 
 static int
@@ -245,6 +267,7 @@ plan_json(const struct backup_row *row, const struct restore_plan *plan, struct 
 	(void)json_object_set_new(root, "obstacles",
 	    texts_json(plan->obstacles.items, plan->obstacles.count));
 	(void)json_object_set_new(root, "hint", out_json_text(plan->hint));
+	(void)json_object_set_new(root, "replaces", out_json_text(plan->replaces));
 
 	return out_json(root, "blackstart.plan/1", err);
 }
@@ -353,8 +376,11 @@ static int
 cmd_restore(struct cli *cli, struct err *err)
 {
 	SCOPED(asked_done) struct asked asked = { .row = { .id = NULL } };
+	/* What gives way is kept in the store. */
+	bool keeps = args_text(cli->args, "confirm") != NULL && !cli->is_dry_run;
+	enum wire_store_use use = keeps ? WIRE_WRITE : WIRE_READ;
 
-	if (wire_open_store(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
+	if (wire_open_store(&cli->wire, cli->args, use, err) < 0 ||
 	    resolve(cli, &asked, err) < 0)
 		return -1;
 

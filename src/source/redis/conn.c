@@ -225,8 +225,15 @@ log_in(const struct redis *redis, struct redis_conn *conn, struct err *err)
 	return -1;
 }
 
-struct redis_conn *
-redis_conn_open(const struct redis *redis, struct err *err)
+int
+redis_conn_addresses(const struct redis_conn *conn, char ret_own[CHANNEL_ADDRESS_SIZE],
+    char ret_peer[CHANNEL_ADDRESS_SIZE], struct err *err)
+{
+	return channel_addresses(conn->channel, ret_own, ret_peer, err);
+}
+
+static struct redis_conn *
+open_conn(const struct redis *redis, int cancel_fd, struct err *err)
 {
 	SCOPED(redis_conn_freep) struct redis_conn *conn = NULL;
 	const struct channel_options options = {
@@ -237,7 +244,7 @@ redis_conn_open(const struct redis *redis, struct err *err)
 		.cert_path = redis->sslcert,
 		.key_path = redis->sslkey,
 		.timeout_ms = CONNECT_MS,
-		.cancel_fd = stop_fd(),
+		.cancel_fd = cancel_fd,
 	};
 
 	if (redis->host == NULL) {
@@ -257,4 +264,16 @@ redis_conn_open(const struct redis *redis, struct err *err)
 	}
 
 	return TAKE(conn);
+}
+
+struct redis_conn *
+redis_conn_open(const struct redis *redis, struct err *err)
+{
+	return open_conn(redis, stop_fd(), err);
+}
+
+struct redis_conn *
+redis_conn_open_steady(const struct redis *redis, struct err *err)
+{
+	return open_conn(redis, -1, err);
 }

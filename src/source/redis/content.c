@@ -1,9 +1,11 @@
 /* What the manifest of an RDB backup says of its content, and comparing it with a file. */
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "repo/manifest.h"
 #include "source/redis/rdb_summary.h"
@@ -112,6 +114,38 @@ redis_content_compare(const json_t *content, const struct rdb_summary *summary, 
 		    (long long)json_integer_value(json_object_get(content, "keys")));
 
 	return 0;
+}
+
+int
+redis_content_compare_live(const struct rdb_summary *summary, const struct str *info,
+    bool has_expires, struct err *err)
+{
+	for (size_t i = 0; i < summary->databases.count; i++) {
+		const struct rdb_database *database = &summary->databases.items[i];
+		uint64_t expected = has_expires ? database->expires : 0;
+		uint64_t keys, expires;
+
+		if (redis_info_database(info, database->index, &keys, &expires, err) < 0)
+			return -1;
+		if (keys != database->keys || expires != expected)
+			return err_set(err, ERR_MISMATCH,
+			    "database %" PRIu64 " has %" PRIu64 " keys (%" PRIu64
+			    " that expire) after loading, and %" PRIu64 " (%" PRIu64
+			    ") in the file",
+			    database->index, keys, expires, database->keys, expected);
+	}
+
+	return 0;
+}
+
+char *
+redis_content_title(const struct manifest *manifest)
+{
+	const char *server = json_string_value(json_object_get(manifest->content, "server"));
+
+	return xasprintf("the data of a %s %s server, %lld keys",
+	    server != NULL ? server : "redis", manifest->source_version,
+	    (long long)json_integer_value(json_object_get(manifest->content, "keys")));
 }
 
 const struct manifest_file *

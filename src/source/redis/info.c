@@ -1,5 +1,7 @@
 /* What a server says of itself: INFO, its settings, users and modules. */
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +55,64 @@ redis_info_number(const struct str *info, const char *field)
 		return 0;
 
 	return number;
+}
+
+/* Of the text behind "db0:", as in "keys=12,expires=1,avg_ttl=0". */
+static int
+read_keyspace(const char *text, uint64_t *ret_keys, uint64_t *ret_expires, struct err *err)
+{
+	if (sscanf(text, "keys=%" SCNu64 ",expires=%" SCNu64, ret_keys, ret_expires) != 2)
+		return err_set(err, ERR_PEER, "the server says '%.60s' of a database", text);
+
+	return 0;
+}
+
+int
+redis_info_database(const struct str *info, uint64_t index, uint64_t *ret_keys,
+    uint64_t *ret_expires, struct err *err)
+{
+	SCOPED(freep) char *field = xasprintf("db%" PRIu64, index);
+	SCOPED(freep) char *text = redis_info_get(info, field);
+
+	*ret_keys = 0;
+	*ret_expires = 0;
+
+	return text != NULL ? read_keyspace(text, ret_keys, ret_expires, err) : 0;
+}
+
+int
+redis_info_keys(const struct str *info, uint64_t *ret_keys, struct err *err)
+{
+	const char *line = strstr(str_text(info), "# Keyspace");
+	uint64_t sum = 0;
+
+	while (line != NULL && (line = strchr(line, '\n')) != NULL) {
+		uint64_t keys, expires;
+
+		line++;
+		if (strncmp(line, "db", 2) != 0 || strchr(line, ':') == NULL)
+			break;
+		if (read_keyspace(strchr(line, ':') + 1, &keys, &expires, err) < 0)
+			return -1;
+		sum += keys;
+	}
+	*ret_keys = sum;
+
+	return 0;
+}
+
+int
+redis_sentinels(struct redis_conn *conn, int64_t *ret_count, struct err *err)
+{
+	const char *const words[] = { "PUBSUB", "NUMSUB", "__sentinel__:hello", NULL };
+	struct resp_value value;
+
+	if (redis_command(conn, words, &value, err) < 0)
+		return -1;
+	*ret_count = value.count == 2 ? value.items[1].number : 0;
+	resp_value_done(&value);
+
+	return 0;
 }
 
 char *

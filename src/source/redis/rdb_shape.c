@@ -1,6 +1,8 @@
 #include "source/redis/rdb_shape.h"
 
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/scope.h"
 
@@ -8,6 +10,7 @@ enum {
 	VALKEY_HASH_WITH_TTLS = 22,
 	REDIS_KNOWN_VERSION = 12,
 	VALKEY_KNOWN_VERSION = 80,
+	VALKEY_REDIS_VERSION = 11,
 };
 
 struct type {
@@ -128,4 +131,38 @@ rdb_version_needs(unsigned version, bool is_valkey)
 		return redis[version];
 
 	return "a Redis newer than 8.6";
+}
+
+/* "7.0.15" as 700: the last number changes no format. */
+static unsigned
+release_of(const char *version)
+{
+	char *end;
+	unsigned long major = strtoul(version, &end, 10);
+	unsigned long minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+
+	return (unsigned)(major * 100 + minor);
+}
+
+bool
+rdb_version_loads_into(unsigned version, bool is_valkey, const char *family,
+    const char *server_version)
+{
+	static const struct {
+		unsigned release;
+		unsigned version;
+	} redis[] = { { 200, 6 }, { 302, 7 }, { 400, 8 }, { 500, 9 }, { 700, 10 }, { 702, 11 },
+		{ 704, 12 }, { 806, 13 },
+		{ 808, 16 } };
+	unsigned release = release_of(server_version);
+	unsigned largest = 0;
+
+	if (strcmp(family, "valkey") == 0)
+		return is_valkey ? release >= 900 : version <= VALKEY_REDIS_VERSION;
+	for (size_t i = 0; i < ARRAY_SIZE(redis); i++) {
+		if (release >= redis[i].release)
+			largest = redis[i].version;
+	}
+
+	return !is_valkey && version <= largest;
 }

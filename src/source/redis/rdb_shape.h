@@ -52,6 +52,13 @@ const char *rdb_kind_name(enum rdb_kind kind);
 /* Is every type and opcode of this version known here. */
 bool rdb_version_is_known(unsigned version, bool is_valkey);
 
+/*
+ * Does a server of the family ("redis", "valkey") and version ("7.0.15") load such a file.  A Redis
+ * refuses what is newer than it writes itself; Valkey all of Redis' since the two parted (12 to 79).
+ */
+bool rdb_version_loads_into(unsigned version, bool is_valkey, const char *family,
+    const char *server_version);
+
 /* The least server that loads it: "Redis 7.0".  A const text. */
 const char *rdb_version_needs(unsigned version, bool is_valkey);
 

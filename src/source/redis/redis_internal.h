@@ -50,8 +50,16 @@ struct redis_conn;
 
 /* Connect and log in.  ERR_AUTH when the password or the user is refused. */
 struct redis_conn *redis_conn_open(const struct redis *redis, struct err *err) MUST_CHECK;
+
+/* The same, of a conversation that goes on when a stop is asked for: to put things back in order. */
+struct redis_conn *redis_conn_open_steady(const struct redis *redis, struct err *err) MUST_CHECK;
+
 void redis_conn_free(struct redis_conn *conn); /* NULL is ok */
 SCOPED_FREE(struct redis_conn, redis_conn_free)
+
+/* See channel_addresses. */
+int redis_conn_addresses(const struct redis_conn *conn, char ret_own[CHANNEL_ADDRESS_SIZE],
+    char ret_peer[CHANNEL_ADDRESS_SIZE], struct err *err) MUST_CHECK;
 
 /*
  * Say a command (words end with NULL) and hear the reply, which is yours.  An error reply is an
@@ -96,6 +104,16 @@ int redis_info(struct redis_conn *conn, struct str *to, struct err *err) MUST_CH
 /* The value of a field: yours, NULL when it is not there. */
 char *redis_info_get(const struct str *info, const char *field) MUST_CHECK;
 uint64_t redis_info_number(const struct str *info, const char *field); /* 0: not there */
+
+/* Keys of a numbered database, and how many of them expire: 0 and 0 when it has no such. */
+int redis_info_database(const struct str *info, uint64_t index, uint64_t *ret_keys,
+    uint64_t *ret_expires, struct err *err) MUST_CHECK;
+
+/* Keys of all databases. */
+int redis_info_keys(const struct str *info, uint64_t *ret_keys, struct err *err) MUST_CHECK;
+
+/* How many Sentinels watch it: each listens to a channel of theirs on every server that it watches. */
+int redis_sentinels(struct redis_conn *conn, int64_t *ret_count, struct err *err) MUST_CHECK;
 
 /* "7.0.15", with the name of the family in *ret_family ("redis", "valkey"); yours. */
 char *redis_info_version(const struct str *info, const char **ret_family) MUST_CHECK;
@@ -148,6 +166,16 @@ void redis_content_add(struct json_t *content, const struct rdb_summary *summary
 /* ERR_MISMATCH names the first count that differs. */
 int redis_content_compare(const struct json_t *content, const struct rdb_summary *summary,
     struct err *err) MUST_CHECK;
+
+/*
+ * A server that has just loaded it, by its INFO: keys of each database, and unless all were made
+ * to stay those that expire.  ERR_MISMATCH.
+ */
+int redis_content_compare_live(const struct rdb_summary *summary, const struct str *info,
+    bool has_expires, struct err *err) MUST_CHECK;
+
+/* "the data of a redis 7.0.15 server, 12 keys"; yours. */
+char *redis_content_title(const struct manifest *manifest) MUST_CHECK;
 
 /* The RDB file among the manifest's files; NULL with err set: there is none. */
 const struct manifest_file *redis_content_file(const struct manifest *manifest, struct err *err);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -13,6 +14,7 @@
 #include "os/file.h"
 #include "repo/manifest.h"
 #include "source/redis/landing.h"
+#include "source/redis/master/master.h"
 #include "source/redis/rdb_reader.h"
 #include "source/redis/rdb_summary.h"
 #include "source/redis/redis_internal.h"
@@ -32,6 +34,12 @@ refuse_foreign_options(const struct restore_request *request, struct err *err)
 	if (option != NULL)
 		return err_set(err, ERR_USAGE, "%s is not for a Redis backup", option);
 	return 0;
+}
+
+static bool
+goes_over_network(const struct restore_request *request)
+{
+	return request->to != NULL && strstr(request->to, "://") != NULL;
 }
 
 /* ---- plan ------------------------------------------------------------------------------------------ */
@@ -90,16 +98,13 @@ redis_plan(struct redis *redis, const struct backup_view *view,
 	const struct manifest_file *file = redis_content_file(manifest, err);
 	SCOPED(landing_done) struct landing landing = { .folder = NULL };
 
-	(void)redis;
-	if (file == NULL || refuse_foreign_options(request, err) < 0 ||
-	    landing_init(&landing, manifest, request, err) < 0)
+	if (file == NULL || refuse_foreign_options(request, err) < 0)
 		return -1;
-	plan->what = xasprintf("the data of a %s %s server, %lld keys",
-	    json_string_value(json_object_get(manifest->content, "server")) != NULL
-		? json_string_value(json_object_get(manifest->content, "server"))
-		: "redis",
-	    manifest->source_version,
-	    (long long)json_integer_value(json_object_get(manifest->content, "keys")));
+	if (goes_over_network(request))
+		return master_plan(redis, view, request, plan, err);
+	if (landing_init(&landing, manifest, request, err) < 0)
+		return -1;
+	plan->what = redis_content_title(manifest);
 	plan->target = xstrdup(landing.folder);
 	plan->read_bytes = file->bytes;
 	plan->write_bytes = 2 * file->content_bytes;
@@ -197,13 +202,7 @@ write_all(struct landing *landing, const struct backup_view *view, const struct 
 	point_policy(view, request, &policy);
 	if (write_files(landing, view, file, reader, &policy, &changed, request->progress, err) < 0)
 		return -1;
-	if (changed.changed > 0)
-		vec_push(&report->notes,
-		    xasprintf("the times of expiry of %" PRIu64 " keys were changed",
-			changed.changed));
-	if (changed.has_field_times)
-		vec_push(&report->warnings,
-		    xstrdup("there are hashes whose fields expire: their times stay as they were"));
+	point_tell_times(&policy, &changed, report);
 
 	return 0;
 }
@@ -219,9 +218,11 @@ redis_restore(struct redis *redis, const struct backup_view *view,
 	unsigned moved = 0;
 	bool is_blind;
 
-	(void)redis;
-	if (file == NULL || refuse_foreign_options(request, err) < 0 ||
-	    landing_init(&landing, view->manifest, request, err) < 0 ||
+	if (file == NULL || refuse_foreign_options(request, err) < 0)
+		return -1;
+	if (goes_over_network(request))
+		return master_restore(redis, view, request, report, err);
+	if (landing_init(&landing, view->manifest, request, err) < 0 ||
 	    landing_check(&landing, &is_blind, err) < 0 || landing_begin(&landing, err) < 0)
 		return -1;
 	landing.has_increment = request->target.kind != TARGET_BACKUP;

@@ -262,26 +262,6 @@ load(struct trial *trial, const char *work_dir, struct err *err)
 
 /* ---- comparing -------------------------------------------------------------------------------------- */
 
-/* "db0:keys=12,expires=1,avg_ttl=0": 0 and 0 when the server has no such database. */
-static int
-count_database(const struct str *info, uint64_t index, uint64_t *ret_keys, uint64_t *ret_expires,
-    struct err *err)
-{
-	char field[NUMBER_BYTES + 8];
-	SCOPED(freep) char *text = NULL;
-
-	(void)snprintf(field, sizeof(field), "db%" PRIu64, index);
-	text = redis_info_get(info, field);
-	*ret_keys = 0;
-	*ret_expires = 0;
-	if (text == NULL)
-		return 0;
-	if (sscanf(text, "keys=%" SCNu64 ",expires=%" SCNu64, ret_keys, ret_expires) != 2)
-		return err_set(err, ERR_PEER, "the server says '%.60s' of %s", text, field);
-
-	return 0;
-}
-
 static int
 compare_databases(struct trial *trial, struct err *err)
 {
@@ -289,21 +269,8 @@ compare_databases(struct trial *trial, struct err *err)
 
 	if (redis_info(trial->conn, &info, err) < 0)
 		return -1;
-	for (size_t i = 0; i < trial->summary->databases.count; i++) {
-		const struct rdb_database *database = &trial->summary->databases.items[i];
-		uint64_t keys, expires;
 
-		if (count_database(&info, database->index, &keys, &expires, err) < 0)
-			return -1;
-		if (keys != database->keys || expires != database->expires)
-			return err_set(err, ERR_MISMATCH,
-			    "database %" PRIu64 " has %" PRIu64 " keys (%" PRIu64
-			    " that expire) after loading, and %" PRIu64 " (%" PRIu64
-			    ") in the file",
-			    database->index, keys, expires, database->keys, database->expires);
-	}
-
-	return 0;
+	return redis_content_compare_live(trial->summary, &info, true, err);
 }
 
 /* How many keys of a type a walk through the selected database shows. */

@@ -29,26 +29,21 @@ check_role(struct checking *checking)
 		    "the server is loading its data");
 }
 
-/* Each Sentinel listens to this channel on every server that it watches. */
 static void
 check_sentinel(struct checking *checking)
 {
-	const char *const words[] = { "PUBSUB", "NUMSUB", "__sentinel__:hello", NULL };
 	struct err err = ERR_INIT;
-	struct resp_value value;
 	int64_t count;
 
-	if (redis_command(checking->conn, words, &value, &err) < 0) {
+	if (redis_sentinels(checking->conn, &count, &err) < 0) {
 		checking_add(checking, CHECK_NOTE, "sentinel", checking->sql,
 		    "cannot tell whether a Sentinel watches: %s", err.msg);
 		return;
 	}
-	count = value.count == 2 ? value.items[1].number : 0;
-	resp_value_done(&value);
 	if (count > 0)
 		checking_add(checking, CHECK_NOTE, "sentinel",
-		    "Before a restore over the network: redis-cli -p 26379 SENTINEL SET MASTER "
-		    "down-after-milliseconds 3600000",
+		    "Before a restore over the network: redis-cli -p 26379 SENTINEL REMOVE MASTER, "
+		    "and afterwards SENTINEL MONITOR MASTER HOST PORT QUORUM",
 		    "%lld Sentinels watch it: they elect another master when it looks away for "
 		    "long",
 		    (long long)count);

@@ -83,8 +83,8 @@ point_policy(const struct backup_view *view, const struct restore_request *reque
 	ret_policy->shift_us = clock_wall().us - then.us;
 }
 
-static int
-read_replay(const struct backup_view *view, const struct restore_request *request,
+int
+point_replay(const struct backup_view *view, const struct restore_request *request,
     struct replay *ret_replay, struct err *err)
 {
 	if (request->archive == NULL)
@@ -109,30 +109,54 @@ policy_text(const struct expiry_policy *policy)
 	return "keys expire when they were to: what is over now goes when the server starts (--ttl keep)";
 }
 
+/* What is read, and how it ends; the steps around it are the caller's. */
+static void
+plan_tail(const struct replay *replay, const struct restore_request *request, const char *doing,
+    const char *behind, struct restore_plan *plan)
+{
+	char reached[CLOCK_TEXT_SIZE], bytes[32];
+
+	plan->read_bytes += replay->stored_bytes;
+	vec_push(&plan->steps,
+	    xasprintf("%s %zu pieces of the stream (%s stored) behind %s, up to %s, offset %" PRIu64
+		      " of timeline %" PRIu32,
+		doing, replay->stretches.count, format_bytes(replay->stored_bytes, bytes), behind,
+		zone_format_us(request->target.zone, replay->reached, reached), replay->end.offset,
+		replay->end.branch));
+}
+
+int
+point_plan_tail(const struct backup_view *view, const struct restore_request *request,
+    struct restore_plan *plan, struct err *err)
+{
+	SCOPED(replay_done) struct replay replay = { .db = 0 };
+	struct expiry_policy policy;
+
+	if (point_replay(view, request, &replay, err) < 0)
+		return -1;
+	point_policy(view, request, &policy);
+	plan_tail(&replay, request, "send", "the file", plan);
+	vec_push(&plan->steps, xstrdup(policy_text(&policy)));
+
+	return 0;
+}
+
 int
 point_plan(const struct landing *landing, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err)
 {
 	SCOPED(replay_done) struct replay replay = { .db = 0 };
 	struct expiry_policy policy;
-	char reached[CLOCK_TEXT_SIZE], bytes[32];
 	const char *aof = landing->has_parts ? landing->aof_folder : landing->aof_name;
 
-	if (read_replay(view, request, &replay, err) < 0)
+	if (point_replay(view, request, &replay, err) < 0)
 		return -1;
 	point_policy(view, request, &policy);
-	plan->read_bytes += replay.stored_bytes;
 	vec_push(&plan->steps,
 	    xasprintf(
 		"write the base, read to its last byte on the way, as the begin of the AOF '%s'",
 		aof));
-	vec_push(&plan->steps,
-	    xasprintf(
-		"write %zu pieces of the stream (%s stored) behind it, up to %s, offset %" PRIu64
-		" of timeline %" PRIu32,
-		replay.stretches.count, format_bytes(replay.stored_bytes, bytes),
-		zone_format_us(request->target.zone, replay.reached, reached), replay.end.offset,
-		replay.end.branch));
+	plan_tail(&replay, request, "write", "it", plan);
 	vec_push(&plan->steps, xstrdup(policy_text(&policy)));
 	vec_push(&plan->steps,
 	    xasprintf(
@@ -191,11 +215,24 @@ write_tail(struct sink *to, const struct landing *landing, const struct replay *
 	return replay_run(replay, archive, &writer->base, err);
 }
 
-static void
-tell(const struct landing *landing, const struct replay *replay,
-    const struct restore_request *request, const struct expiry_policy *policy,
-    const struct expiry_report *base, const struct tail_writer *writer,
+void
+point_tell_times(const struct expiry_policy *policy, const struct expiry_report *base,
     struct restore_report *report)
+{
+	if (base->changed > 0)
+		vec_push(&report->notes,
+		    xasprintf("the times of expiry of %" PRIu64 " keys were changed",
+			base->changed));
+	if (base->has_field_times && policy->ttl != RESTORE_TTL_KEEP)
+		vec_push(&report->warnings,
+		    xstrdup("there are hashes whose fields expire: in the base their times stay "
+			    "as they were"));
+}
+
+void
+point_tell(const struct replay *replay, const struct restore_request *request,
+    const struct expiry_policy *policy, const struct expiry_report *base,
+    const struct tail_writer *writer, struct restore_report *report)
 {
 	char reached[CLOCK_TEXT_SIZE], asked[CLOCK_TEXT_SIZE];
 	json_t *point = json_object();
@@ -213,18 +250,11 @@ tell(const struct landing *landing, const struct replay *replay,
 		      " of timeline %" PRIu32,
 		writer->commands, replay->end.offset, replay->end.branch));
 	vec_push(&report->notes, xstrdup(policy_text(policy)));
-	if (base->has_field_times && policy->ttl != RESTORE_TTL_KEEP)
-		vec_push(&report->warnings,
-		    xstrdup("there are hashes whose fields expire: in the base their times stay "
-			    "as they were"));
+	point_tell_times(policy, base, report);
 	if (writer->left_as_are > 0)
 		vec_push(&report->warnings,
 		    xasprintf("%" PRIu64 " commands of more than 8 MiB keep the times they have",
 			writer->left_as_are));
-	vec_push(&report->notes,
-	    xasprintf("this state stands in the AOF alone: with 'appendonly no' the server would "
-		      "start empty in '%s'",
-		landing->folder));
 	(void)json_object_set_new(point, "offset", json_sprintf("%" PRIu64, replay->end.offset));
 	(void)json_object_set_new(point, "timeline", json_integer(replay->end.branch));
 	(void)json_object_set_new(point, "reached",
@@ -251,7 +281,7 @@ point_write(struct landing *landing, const struct backup_view *view,
 	struct expiry_policy policy;
 	struct expiry_report base_report = { .changed = 0 };
 
-	if (read_replay(view, request, &replay, err) < 0)
+	if (point_replay(view, request, &replay, err) < 0)
 		return -1;
 	point_policy(view, request, &policy);
 	SCOPED(sink_freep) struct sink *base = open_file(folder, base_name, err);
@@ -268,7 +298,11 @@ point_write(struct landing *landing, const struct backup_view *view,
 		&writer, err) < 0 ||
 	    (tail != NULL && sink_finish(tail, err) < 0) || sink_finish(base, err) < 0)
 		return -1;
-	tell(landing, &replay, request, &policy, &base_report, &writer, report);
+	point_tell(&replay, request, &policy, &base_report, &writer, report);
+	vec_push(&report->notes,
+	    xasprintf("this state stands in the AOF alone: with 'appendonly no' the server would "
+		      "start empty in '%s'",
+		landing->folder));
 
 	return 0;
 }

@@ -13,15 +13,32 @@ struct err;
 struct landing;
 struct manifest_file;
 struct rdb_reader;
+struct replay;
 struct restore_plan;
 struct restore_report;
 struct restore_request;
+struct tail_writer;
 
 /* What the request's policy is, and by how much times are shifted. */
 void point_policy(const struct backup_view *view, const struct restore_request *request,
     struct expiry_policy *ret_policy);
 
-/* What would be read and done.  ERR_REFUSED: the stream does not reach the point. */
+/* What is to be read.  ERR_REFUSED: the stream does not reach the point. */
+int point_replay(const struct backup_view *view, const struct restore_request *request,
+    struct replay *ret_replay, struct err *err) MUST_CHECK;
+
+/* The steps of a plan that are about the stream, and its bytes. */
+int point_plan_tail(const struct backup_view *view, const struct restore_request *request,
+    struct restore_plan *plan, struct err *err) MUST_CHECK;
+
+/* What became of the times of a base; and with the stream that was written behind it. */
+void point_tell_times(const struct expiry_policy *policy, const struct expiry_report *base,
+    struct restore_report *report);
+void point_tell(const struct replay *replay, const struct restore_request *request,
+    const struct expiry_policy *policy, const struct expiry_report *base,
+    const struct tail_writer *writer, struct restore_report *report);
+
+/* What would be read and done, into files.  ERR_REFUSED: the stream does not reach the point. */
 int point_plan(const struct landing *landing, const struct backup_view *view,
     const struct restore_request *request, struct restore_plan *plan, struct err *err) MUST_CHECK;
 
