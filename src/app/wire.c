@@ -549,10 +549,13 @@ wire_source(struct wire *wire, const char *name, struct err *err)
 
 struct source *
 wire_source_url(struct wire *wire, const struct args *args, const char *url_text, const char *label,
-    struct err *err)
+    const char *like_name, struct err *err)
 {
 	SCOPED(url_done) struct url url = { .type = NULL };
 	const char *databases[2] = { NULL, NULL };
+	const struct config_source *like = wire->config != NULL && like_name != NULL
+	    ? config_find_source(wire->config, like_name)
+	    : NULL;
 	struct server server = {
 		.label = label,
 		.prefers_replica = true,
@@ -568,6 +571,11 @@ wire_source_url(struct wire *wire, const struct args *args, const char *url_text
 	server.user = url.user;
 	server.databases = databases;
 	server.sslmode = url.sslmode;
+	if (like != NULL && str_equals(like->type, url.type)) {
+		server.sslrootcert = like->sslrootcert;
+		server.sslcert = like->sslcert;
+		server.sslkey = like->sslkey;
+	}
 
 	return add_source(wire, url.type, &server, err);
 }

@@ -82,9 +82,12 @@ int wire_open_watch(struct wire *wire, const struct args *args, char **ret_store
 /* A source of the config by name; ERR_USAGE with "did you mean" for an unknown one. A loan. */
 struct source *wire_source(struct wire *wire, const char *name, struct err *err) MUST_CHECK;
 
-/* A source for a URL of the command line, labelled `label`; --password-file is honoured. A loan. */
+/*
+ * A source for a URL of the command line, labelled `label`; --password-file is honoured, and its
+ * certificates are those of the configured source `like_name`, if there is one.  A loan.
+ */
 struct source *wire_source_url(struct wire *wire, const struct args *args, const char *url,
-    const char *label, struct err *err) MUST_CHECK;
+    const char *label, const char *like_name, struct err *err) MUST_CHECK;
 
 /*
  * A driver for backups of source `name` of this type: the configured source when there is one,

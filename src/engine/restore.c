@@ -102,18 +102,21 @@ check_confirmed(const struct restore_plan *plan, const struct restore_order *ord
 	if (plan->replaces == NULL) {
 		if (confirm == NULL)
 			return 0;
-		(void)err_set(err, ERR_USAGE, "nothing live would be replaced: there is nothing to confirm");
+		(void)err_set(err, ERR_USAGE,
+		    "nothing live would be replaced: there is nothing to confirm");
 		return err_hint(err, "Leave out --confirm.");
 	}
 	if (confirm == NULL) {
-		(void)err_set(err, ERR_REFUSED, "what %s holds now would be replaced", plan->replaces);
+		(void)err_set(err, ERR_REFUSED, "what %s holds now would be replaced",
+		    plan->replaces);
 		return err_hint(err,
 		    "Type the same again with --confirm=%s; a copy of what is there goes into the store first.",
 		    plan->replaces);
 	}
 	if (!str_equals(confirm, plan->replaces))
-		return err_set(err, ERR_USAGE, "--confirm=%s is not what would be replaced, which is %s",
-		    confirm, plan->replaces);
+		return err_set(err, ERR_USAGE,
+		    "--confirm=%s is not what would be replaced, which is %s", confirm,
+		    plan->replaces);
 	if (order->replaced == NULL || engine->store->is_read_only) {
 		(void)err_set(err, ERR_REFUSED,
 		    "the store cannot be written, so that no copy of what is there can be kept");

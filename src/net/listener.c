@@ -35,8 +35,8 @@ listener_port(const struct listener *listener)
 }
 
 static int
-parse_address(const struct listener_options *options, union channel_address *address, socklen_t *size,
-    struct err *err)
+parse_address(const struct listener_options *options, union channel_address *address,
+    socklen_t *size, struct err *err)
 {
 	uint16_t port = htons((uint16_t)options->port);
 
@@ -80,8 +80,8 @@ listener_open(const struct listener_options *options, struct err *err)
 			err->kind = ERR_CONFIG;
 		return NULL;
 	}
-	listener->port = ntohs(
-	    address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
+	listener->port = ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port
+								: address.v6.sin6_port);
 
 	return TAKE(listener);
 }
@@ -99,7 +99,8 @@ listener_accept(struct listener *listener, int timeout_ms, char ret_peer[CHANNEL
 
 		if (channel_wait(&listener->socket, POLLIN, timeout_ms, err) < 0)
 			return NULL;
-		fd = accept4(listener->socket.fd, &address.any, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		fd = accept4(listener->socket.fd, &address.any, &size,
+		    SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
 			continue;
 		if (fd < 0) {

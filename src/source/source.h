@@ -293,9 +293,9 @@ struct restore_request {
 	bool is_one_db;   /* of keys: only those of this numbered database */
 	unsigned db;
 	const char *listen; /* the address of ours that a server reaches, where it connects to us */
-	const char *confirm; /* the name of what is replaced, typed by the operator */
+	const char *confirm;   /* the name of what is replaced, typed by the operator */
 	struct keeper *keeper; /* keeps a copy of live data that gives way; NULL: it must not */
-	bool replaces;              /* of keys: those that are there already, too */
+	bool replaces;         /* of keys: those that are there already, too */
 	const char *const *fetcher; /* argv that fetches from the archive: "... archive-get" */
 	const char *bin_dir;        /* NULL: auto */
 	struct progress *progress;
@@ -313,7 +313,8 @@ struct restore_plan {
 	VEC(char *) warnings;
 	VEC(char *) obstacles; /* empty: it can be done */
 	char *hint;            /* the way out of the first obstacle, or NULL */
-	char *replaces; /* live data that gives way, by the name typed to confirm; NULL: none does */
+	char
+	    *replaces; /* live data that gives way, by the name typed to confirm; NULL: none does */
 };
 void restore_plan_done(struct restore_plan *plan);
 

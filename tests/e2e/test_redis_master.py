@@ -425,3 +425,45 @@ def test_the_way_back_to_us_can_be_named(backup, redis, new_redis, restore):
     assert "cannot listen at 192.0.2.1" in result.err
     assert_same(server, redis)
     assert_as_master(server)
+
+
+def certificate(folder, name, *more):
+    """A key and a certificate of our own authority, which is made first: (key, certificate)."""
+    key, cert = (os.path.join(folder, f"{name}.{end}") for end in ("key", "crt"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", key, "-out", cert, *more],
+                   check=True, capture_output=True)
+    return key, cert
+
+
+@pytest.mark.redis_since(6, 0)
+@pytest.mark.parametrize("has_certificate", [True, False])
+def test_tls_in_both_directions(bs, backup, redis, new_redis, store, password, work, has_certificate):
+    """tls-replication: the server connects to us by TLS, shows its certificate and checks ours."""
+    backup()
+    ca_key, ca = certificate(work, "ca")
+    key, cert = certificate(work, "server", "-CA", ca, "-CAkey", ca_key,
+                            "-addext", "subjectAltName=IP:127.0.0.1")
+    port = free_port()
+    server = new_redis("--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key,
+                       "--tls-ca-cert-file", ca, "--tls-replication", "yes").start()
+    if "tls" not in server.cli("CONFIG", "GET", "tls-port"):
+        pytest.fail("this server speaks no TLS")
+    own = f", sslcert: {cert}, sslkey: {key}" if has_certificate else ""
+    config = os.path.join(work, "tls.yaml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(f"site: testwerk\ntimezone: UTC\nstate_dir: {work}/state-tls\nstore: {{ path: {store} }}\nsources:\n"
+                   f"  redis: {{ type: redis, host: 127.0.0.1, port: {port}, sslmode: verify-full, "
+                   f"sslrootcert: {ca}{own} }}\njobs:\n  manual: {{ source: redis, do: rdb }}\n")
+    old = old_data(server)
+    if not has_certificate:
+        server.cli("CONFIG", "SET", "tls-auth-clients", "no")
+    result = bs.run("restore", "redis", "-c", config, "--to", f"rediss://127.0.0.1:{port}",
+                    "--password-file", password, f"--confirm=127.0.0.1:{port}",
+                    expect=0 if has_certificate else 5)
+    if has_certificate:
+        assert_same(server, redis)
+        assert_as_master(server)
+    else:
+        assert "sslcert" in result.err and "tls-replication" in result.err
+        assert server.digest() == old

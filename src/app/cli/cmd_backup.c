@@ -95,7 +95,8 @@ cmd_backup(struct cli *cli, struct err *err)
 		return err_hint(err,
 		    "A name begins with a letter or a digit and goes on with those, '_', '.' and '-', at most 63 in all.");
 	}
-	job.source = wire_source_url(&cli->wire, cli->args, args_word(cli->args, 0), label, err);
+	job.source = wire_source_url(&cli->wire, cli->args, args_word(cli->args, 0), label, label,
+	    err);
 	if (job.source == NULL)
 		return -1;
 	job.kind = args_text_or(cli->args, "kind", job.source->ops->kinds[0].name);

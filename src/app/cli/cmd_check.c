@@ -148,7 +148,7 @@ check_everything(struct checks *checks, struct err *err)
 
 	if (word != NULL && url_is(word)) {
 		struct source *source = wire_source_url(&cli->wire, cli->args, word,
-		    url_source_name(word), err);
+		    url_source_name(word), NULL, err);
 
 		if (source == NULL)
 			return -1;
@@ -276,7 +276,8 @@ print_sql(struct cli *cli, struct err *err)
 	if (word == NULL)
 		return err_set(err, ERR_USAGE, "--sql needs the name of a source or a URL");
 	source = url_is(word)
-	    ? wire_source_url(&cli->wire, cli->args, word, url_source_name(word), err)
+	    ? wire_source_url(&cli->wire, cli->args, word, url_source_name(word), NULL,
+		  err)
 	    : wire_source(&cli->wire, word, err);
 	if (source == NULL)
 		return -1;

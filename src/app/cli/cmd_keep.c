@@ -324,7 +324,7 @@ cmd_source_adopt(struct cli *cli, struct err *err)
 
 	if (wire_open_store(&cli->wire, cli->args, WIRE_WRITE, err) < 0)
 		return -1;
-	source = url != NULL ? wire_source_url(&cli->wire, cli->args, url, name, err)
+	source = url != NULL ? wire_source_url(&cli->wire, cli->args, url, name, name, err)
 			     : wire_source(&cli->wire, name, err);
 	if (source == NULL ||
 	    backup_adopt_identity(&cli->wire.engine, source, &identity, &aside, err) < 0)

@@ -155,7 +155,8 @@ open_replaced(struct cli *cli, struct asked *asked, const char *to, struct err *
 		return 0;
 	free(asked->replaced);
 	asked->replaced = xasprintf("%s-replaced", asked->row.source);
-	asked->order.replaced = wire_source_url(&cli->wire, cli->args, to, asked->replaced, err);
+	asked->order.replaced = wire_source_url(&cli->wire, cli->args, to, asked->replaced,
+	    asked->row.source, err);
 
 	return asked->order.replaced != NULL ? 0 : -1;
 }
@@ -178,7 +179,8 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 		return -1;
 	order->backup = &asked->row;
 	order->source = to != NULL && url_is(to)
-	    ? wire_source_url(&cli->wire, args, to, asked->row.source, err)
+	    ? wire_source_url(&cli->wire, args, to, asked->row.source,
+		  asked->row.source, err)
 	    : wire_source_for(&cli->wire, asked->row.source, asked->row.source_type, err);
 	if (order->source == NULL || open_replaced(cli, asked, to, err) < 0)
 		return -1;
@@ -380,8 +382,7 @@ cmd_restore(struct cli *cli, struct err *err)
 	bool keeps = args_text(cli->args, "confirm") != NULL && !cli->is_dry_run;
 	enum wire_store_use use = keeps ? WIRE_WRITE : WIRE_READ;
 
-	if (wire_open_store(&cli->wire, cli->args, use, err) < 0 ||
-	    resolve(cli, &asked, err) < 0)
+	if (wire_open_store(&cli->wire, cli->args, use, err) < 0 || resolve(cli, &asked, err) < 0)
 		return -1;
 
 	return do_restore(cli, &asked, err);
@@ -402,7 +403,7 @@ promote_source(struct cli *cli, struct err *err)
 		    "postgres", err);
 	if (to != NULL)
 		return wire_source_url(&cli->wire, cli->args, to,
-		    name != NULL ? name : "postgresql", err);
+		    name != NULL ? name : "postgresql", name, err);
 	if (name == NULL && config != NULL && config->sources.count == 1)
 		name = config->sources.items[0].name;
 	if (name != NULL)

@@ -143,8 +143,8 @@ redis_content_title(const struct manifest *manifest)
 {
 	const char *server = json_string_value(json_object_get(manifest->content, "server"));
 
-	return xasprintf("the data of a %s %s server, %lld keys",
-	    server != NULL ? server : "redis", manifest->source_version,
+	return xasprintf("the data of a %s %s server, %lld keys", server != NULL ? server : "redis",
+	    manifest->source_version,
 	    (long long)json_integer_value(json_object_get(manifest->content, "keys")));
 }
 

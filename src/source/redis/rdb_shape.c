@@ -152,8 +152,7 @@ rdb_version_loads_into(unsigned version, bool is_valkey, const char *family,
 		unsigned release;
 		unsigned version;
 	} redis[] = { { 200, 6 }, { 302, 7 }, { 400, 8 }, { 500, 9 }, { 700, 10 }, { 702, 11 },
-		{ 704, 12 }, { 806, 13 },
-		{ 808, 16 } };
+		{ 704, 12 }, { 806, 13 }, { 808, 16 } };
 	unsigned release = release_of(server_version);
 	unsigned largest = 0;
 

@@ -87,7 +87,8 @@ handover_begin(struct handover *handover, struct err *err)
 	random_hex(handover->id, REPLICATION_ID_SIZE - 1);
 	handover->listener = listener_open(&options, err);
 	if (handover->listener == NULL)
-		return err_hint(err, "Name an address of this machine that the server reaches: --listen ADDRESS.");
+		return err_hint(err,
+		    "Name an address of this machine that the server reaches: --listen ADDRESS.");
 	handover->is_prepared = true;
 	if (target_prepare(&handover->target, handover->conn, handover->token, handover->keeps_both,
 		err) < 0)
@@ -388,7 +389,8 @@ settle_replica(struct handover *handover, struct err *err)
 	/* The old connection may be in the middle of an answer. */
 	if (reconnect(handover, &trouble) < 0 || await_quiet(handover, &info, &trouble) < 0 ||
 	    redis_info_keys(&info, &keys, &trouble) < 0) {
-		(void)err_wrap(err, "the server does not answer any more (%s), after this", trouble.msg);
+		(void)err_wrap(err, "the server does not answer any more (%s), after this",
+		    trouble.msg);
 		(void)err_hint(err,
 		    "Look at its log and start it again: it loads the files it had. Then type the restore again.");
 		return;

@@ -23,7 +23,7 @@ struct sink;
 
 struct handover {
 	const struct redis *redis; /* a loan: the server, and our certificate */
-	const char *kept; /* the backup of what it held before; NULL: none was needed */
+	const char *kept;          /* the backup of what it held before; NULL: none was needed */
 	const char *listen;        /* the address of ours that it reaches; NULL: as it sees us */
 	struct progress *progress;
 	struct redis_conn *conn; /* for questions; goes on when a stop is asked for */

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include <openssl/crypto.h>
-
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,7 +20,7 @@
 
 enum {
 	BUFFER_BYTES = 64 * 1024,
-	HANDSHAKE_MS = 20 * 1000, /* for each word of it */
+	HANDSHAKE_MS = 5 * 1000, /* for each word of it; meanwhile nobody else is heard */
 	/* A replica that loads a large value takes nothing meanwhile. */
 	WRITE_MS = 5 * 60 * 1000,
 	FIRST_OFFSET = 1,
@@ -73,15 +71,16 @@ master_link_applied(const struct master_link *link)
 
 /* One message out of what has been read; false: it is not whole yet. */
 static int
-next_word(struct master_link *link, struct resp_value *ret_value, bool *ret_is_whole, struct err *err)
+next_word(struct master_link *link, struct resp_value *ret_value, bool *ret_is_whole,
+    struct err *err)
 {
 	*ret_is_whole = false;
 	while (link->at < link->end && !*ret_is_whole) {
 		size_t used;
 
 		/* An empty line between two messages says only that it lives. */
-		if (!link->is_in_word && (link->buffer[link->at] == '\n' ||
-						link->buffer[link->at] == '\r')) {
+		if (!link->is_in_word &&
+		    (link->buffer[link->at] == '\n' || link->buffer[link->at] == '\r')) {
 			link->at++;
 			continue;
 		}
@@ -132,17 +131,12 @@ note_ack(struct master_link *link, const struct resp_value *value)
 	link->applied = offset;
 }
 
-int
-master_link_hear(struct master_link *link, int timeout_ms, struct err *err)
+/* Every whole message out of what has been read. */
+static int
+take_all(struct master_link *link, struct err *err)
 {
 	bool is_whole = true;
 
-	if (fill(link, timeout_ms, err) < 0) {
-		if (err->kind != ERR_TIMEOUT)
-			return -1;
-		err_clear(err);
-		return 0;
-	}
 	while (is_whole) {
 		struct resp_value value;
 
@@ -155,6 +149,22 @@ master_link_hear(struct master_link *link, int timeout_ms, struct err *err)
 	}
 
 	return 0;
+}
+
+int
+master_link_hear(struct master_link *link, int timeout_ms, struct err *err)
+{
+	/* What came in one piece with the handshake. */
+	if (take_all(link, err) < 0)
+		return -1;
+	if (fill(link, timeout_ms, err) < 0) {
+		if (err->kind != ERR_TIMEOUT)
+			return -1;
+		err_clear(err);
+		return 0;
+	}
+
+	return take_all(link, err);
 }
 
 /* ---- the begin ------------------------------------------------------------------------------------ */
@@ -170,15 +180,20 @@ static bool
 is_token(const struct resp_value *value, const char *token)
 {
 	const struct resp_value *last = value->count > 1 ? &value->items[value->count - 1] : NULL;
+	unsigned char differs = 0;
 
-	return last != NULL && last->text != NULL && last->size == strlen(token) &&
-	    CRYPTO_memcmp(last->text, token, last->size) == 0;
+	if (last == NULL || last->text == NULL || last->size != strlen(token))
+		return false;
+	for (size_t i = 0; i < last->size; i++)
+		differs |= (unsigned char)(last->text[i] ^ token[i]);
+
+	return differs == 0;
 }
 
 /* One word of the replica's and our answer; *ret_is_done: the file comes next. */
 static int
-answer(struct master_link *link, const struct resp_value *value, const struct master_link_options *options,
-    bool *is_known, bool *ret_is_done, struct err *err)
+answer(struct master_link *link, const struct resp_value *value,
+    const struct master_link_options *options, bool *is_known, bool *ret_is_done, struct err *err)
 {
 	char line[REPLICATION_ID_SIZE + 48];
 
@@ -251,7 +266,8 @@ try_peer(struct channel *channel, const char *peer, const struct master_link_opt
 }
 
 struct master_link *
-master_link_accept(struct listener *listener, const struct master_link_options *options, struct err *err)
+master_link_accept(struct listener *listener, const struct master_link_options *options,
+    struct err *err)
 {
 	struct mono_time began = clock_mono();
 	struct err last = ERR_INIT;
@@ -292,7 +308,7 @@ send_bytes(struct master_link *link, const void *data, size_t size, struct err *
 struct link_sink {
 	struct sink base;
 	struct master_link *link; /* a loan */
-	struct str held;   /* commands, put together */
+	struct str held;          /* commands, put together */
 };
 
 static void

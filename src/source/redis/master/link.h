@@ -29,16 +29,17 @@ struct master_link_options {
 	const char *token; /* whoever does not say it gets nothing: the file is the whole data */
 	const char *peer;  /* the only address that may connect; NULL: any */
 	const char *id;    /* of the history that we are the master of: 40 digits */
-	const struct channel_options *tls; /* our certificate, and who may connect; NULL: in the clear */
-	int timeout_ms;                    /* until somebody has come and said all that */
+	const struct channel_options
+	    *tls;       /* our certificate, and who may connect; NULL: in the clear */
+	int timeout_ms; /* until somebody has come and said all that */
 };
 
 /*
  * The replica's connection, up to where the file is to begin.  Whoever else connects is turned away,
  * and that is logged.  ERR_TIMEOUT: nobody came; ERR_AUTH: somebody did, without the token.
  */
-struct master_link *master_link_accept(struct listener *listener, const struct master_link_options *options,
-    struct err *err) MUST_CHECK;
+struct master_link *master_link_accept(struct listener *listener,
+    const struct master_link_options *options, struct err *err) MUST_CHECK;
 void master_link_free(struct master_link *link); /* NULL is ok: the connection ends */
 SCOPED_FREE(struct master_link, master_link_free)
 

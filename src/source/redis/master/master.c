@@ -132,8 +132,8 @@ examine(struct order *order, struct err *err)
 			err->kind = ERR_MISMATCH;
 		return -1;
 	}
-	if (redis_content_compare(order->view->manifest->content,
-		rdb_reader_summary(order->reader), err) < 0)
+	if (redis_content_compare(order->view->manifest->content, rdb_reader_summary(order->reader),
+		err) < 0)
 		return -1;
 	point_policy(order->view, order->request, &order->policy);
 
@@ -276,8 +276,7 @@ tell(const struct order *order, struct restore_report *report)
 	    target->name);
 	if (report->details == NULL)
 		report->details = json_object();
-	(void)json_object_set_new(report->details, "keys",
-	    json_integer((json_int_t)summary->keys));
+	(void)json_object_set_new(report->details, "keys", json_integer((json_int_t)summary->keys));
 	vec_push(&report->notes,
 	    summary->unknown != NULL
 		? xasprintf("the file was loaded; its keys could not be counted")
@@ -298,7 +297,8 @@ tell(const struct order *order, struct restore_report *report)
 			target->replicas));
 	if (order->request->keeper != NULL && order->request->keeper->id != NULL)
 		vec_push(&report->notes,
-		    xasprintf("what was there before is kept: 'blackstart restore %s --to %s --confirm=%s' brings it back",
+		    xasprintf(
+			"what was there before is kept: 'blackstart restore %s --to %s --confirm=%s' brings it back",
 			order->request->keeper->id, order->request->to, target->name));
 	vec_push(&report->notes,
 	    xstrdup("users and settings are not part of it: see the backup's settings.json"));

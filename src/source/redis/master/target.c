@@ -96,8 +96,8 @@ static int
 read_settings(struct target *target, struct redis_conn *conn, struct err *err)
 {
 	SCOPED(freep) char *databases = redis_setting(conn, "databases", err);
-	SCOPED(freep) char *tls = databases != NULL ? redis_setting(conn, "tls-replication", err)
-						    : NULL;
+	SCOPED(freep)
+	char *tls = databases != NULL ? redis_setting(conn, "tls-replication", err) : NULL;
 
 	target->masterauth = tls != NULL ? redis_setting(conn, "masterauth", err) : NULL;
 	target->diskless_load = target->masterauth != NULL
@@ -182,7 +182,8 @@ weigh_role(const struct target *target, struct restore_plan *plan)
 		    "Type this again when it has: redis-cli INFO persistence tells 'loading:0'.");
 	if (target->is_cluster)
 		obstacle(plan,
-		    xstrdup("the server is a node of a cluster, which takes no master from outside"),
+		    xstrdup(
+			"the server is a node of a cluster, which takes no master from outside"),
 		    "Write keys in place of that: the same command with --keys '*' or a pattern.");
 	if (str_equals(target->role, "slave") && !target->is_left_behind) {
 		vec_push(&plan->obstacles,
@@ -195,13 +196,15 @@ weigh_role(const struct target *target, struct restore_plan *plan)
 	}
 	if (target->sentinels > 0)
 		obstacle(plan,
-		    xasprintf("%" PRId64
-			      " Sentinels watch the server: they would elect another master while it is our replica",
+		    xasprintf(
+			"%" PRId64
+			" Sentinels watch the server: they would elect another master while it is our replica",
 			target->sentinels),
 		    "On each Sentinel type 'redis-cli -p 26379 SENTINEL REMOVE NAME', and afterwards 'SENTINEL MONITOR NAME HOST PORT QUORUM'.");
 	if (target->is_left_behind)
 		vec_push(&plan->warnings,
-		    xstrdup("an earlier restore died while it was the master of this server: it goes on from there"));
+		    xstrdup(
+			"an earlier restore died while it was the master of this server: it goes on from there"));
 }
 
 static uint64_t
@@ -238,7 +241,8 @@ static void
 weigh_version(const struct target *target, const json_t *content, struct restore_plan *plan)
 {
 	unsigned version = (unsigned)json_integer_value(json_object_get(content, "rdb_version"));
-	bool is_valkey = str_equals(json_string_value(json_object_get(content, "family")), "valkey");
+	bool is_valkey = str_equals(json_string_value(json_object_get(content, "family")),
+	    "valkey");
 
 	if (rdb_version_loads_into(version, is_valkey, target->family, target->version))
 		return;
@@ -268,13 +272,15 @@ weigh_content(const struct target *target, const json_t *content, struct restore
 	{
 		if (!has_module(target, json_string_value(module)))
 			obstacle(plan,
-			    xasprintf("the backup has data of the module '%s', which the server has not loaded",
+			    xasprintf(
+				"the backup has data of the module '%s', which the server has not loaded",
 				json_string_value(module)),
 			    "Load it first: redis-cli MODULE LOAD PATH, and 'loadmodule' in its configuration.");
 	}
 	if (!json_is_true(json_object_get(content, "is_counted")))
 		vec_push(&plan->warnings,
-		    xstrdup("this program does not know all types of the file: its keys are not counted afterwards"));
+		    xstrdup(
+			"this program does not know all types of the file: its keys are not counted afterwards"));
 }
 
 /* What the data took in the server it came from; 0: not told. */
@@ -321,8 +327,9 @@ target_holds_both(const struct target *target, const struct manifest *manifest)
 }
 
 void
-target_weigh(const struct target *target, const struct redis *redis, const struct manifest *manifest,
-    const struct restore_request *request, struct restore_plan *plan)
+target_weigh(const struct target *target, const struct redis *redis,
+    const struct manifest *manifest, const struct restore_request *request,
+    struct restore_plan *plan)
 {
 	(void)request;
 	weigh_role(target, plan);
@@ -333,7 +340,8 @@ target_weigh(const struct target *target, const struct redis *redis, const struc
 	weigh_memory(target, manifest, plan);
 	if (target->wants_tls && (redis->sslcert == NULL || redis->sslkey == NULL))
 		obstacle(plan,
-		    xstrdup("the server speaks TLS to its master (tls-replication), and we have no certificate to show"),
+		    xstrdup(
+			"the server speaks TLS to its master (tls-replication), and we have no certificate to show"),
 		    "Name sslcert and sslkey of the source in the configuration; or type: redis-cli CONFIG SET tls-replication no");
 }
 
@@ -354,7 +362,8 @@ target_token(const struct target *target)
 static int
 set(struct redis_conn *conn, const char *name, const char *value, struct err *err)
 {
-	if (redis_execute(conn, (const char *const[]){ "CONFIG", "SET", name, value, NULL }, err) < 0)
+	if (redis_execute(conn, (const char *const[]){ "CONFIG", "SET", name, value, NULL }, err) <
+	    0)
 		return err_wrap(err, "%s", name);
 
 	return 0;
