@@ -130,7 +130,7 @@ def test_live_data_needs_its_name_typed(bs, backup, new_redis, restore, store):
 
 def test_times_of_expiry(backup, new_redis, restore):
     source, server = new_redis().start(), new_redis().start()
-    source.many(["SET over v PX 1500", "SET later v EX 3600", "SET always v"])
+    source.many(["SET over v PX 4000", "SET later v EX 3600", "SET always v"])
     backup(server=source)
     poll(lambda: source.cli("EXISTS", "over") == "0")
     restore.run(server, "--ttl", "shift")
@@ -146,7 +146,7 @@ def test_its_replicas_get_it_too(backup, redis, new_redis, restore):
     backup()
     server = new_redis().start()
     old_data(server)
-    replica = new_redis("--replicaof", f"127.0.0.1 {server.port}", "--masterauth", PASSWORD).start()
+    replica = new_redis("--replicaof", "127.0.0.1", str(server.port), "--masterauth", PASSWORD).start()
     poll(lambda: replica.digest() == server.digest() and server.info("connected_slaves") == "1")
     result = restore.run(server)
     assert "its 1 replicas take the data over" in result.out
@@ -218,7 +218,7 @@ def test_what_the_server_cannot_take_is_seen_before(bs, backup, new_redis, resto
 def test_a_replica_and_a_cluster_are_refused(backup, new_redis, restore):
     backup()
     master = new_redis().start()
-    replica = new_redis("--replicaof", f"127.0.0.1 {master.port}", "--masterauth", PASSWORD).start()
+    replica = new_redis("--replicaof", "127.0.0.1", str(master.port), "--masterauth", PASSWORD).start()
     poll(lambda: replica.info("master_link_status") == "up")
     assert f"a replica of 127.0.0.1:{master.port}" in restore.refused(replica).err
     cluster = new_redis("--cluster-enabled", "yes").start()
@@ -245,7 +245,7 @@ def test_a_sentinel_would_elect_another(backup, new_redis, restore, work):
         sentinel.wait()
 
 
-@pytest.mark.redis_since(6, 0)
+@pytest.mark.redis_since(7, 0)
 def test_rights_are_missing(bs, backup, new_redis, store, work):
     backup()
     server = new_redis().start()

@@ -276,8 +276,7 @@ print_sql(struct cli *cli, struct err *err)
 	if (word == NULL)
 		return err_set(err, ERR_USAGE, "--sql needs the name of a source or a URL");
 	source = url_is(word)
-	    ? wire_source_url(&cli->wire, cli->args, word, url_source_name(word), NULL,
-		  err)
+	    ? wire_source_url(&cli->wire, cli->args, word, url_source_name(word), NULL, err)
 	    : wire_source(&cli->wire, word, err);
 	if (source == NULL)
 		return -1;

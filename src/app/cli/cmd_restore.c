@@ -179,8 +179,7 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 		return -1;
 	order->backup = &asked->row;
 	order->source = to != NULL && url_is(to)
-	    ? wire_source_url(&cli->wire, args, to, asked->row.source,
-		  asked->row.source, err)
+	    ? wire_source_url(&cli->wire, args, to, asked->row.source, asked->row.source, err)
 	    : wire_source_for(&cli->wire, asked->row.source, asked->row.source_type, err);
 	if (order->source == NULL || open_replaced(cli, asked, to, err) < 0)
 		return -1;

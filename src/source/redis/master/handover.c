@@ -147,6 +147,15 @@ ask(struct handover *handover, struct str *info, struct err *err)
 	return redis_info(handover->conn, info, err);
 }
 
+bool
+handover_answers(struct handover *handover)
+{
+	SCOPED(str_done) struct str info = STR_INIT;
+	struct err ignored = ERR_INIT;
+
+	return ask(handover, &info, &ignored) == 0;
+}
+
 static bool
 is_busy(const struct str *info)
 {

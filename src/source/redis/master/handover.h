@@ -49,6 +49,9 @@ int handover_begin(struct handover *handover, struct err *err) MUST_CHECK;
  */
 int handover_connect(struct handover *handover, struct sink **ret_sink, struct err *err) MUST_CHECK;
 
+/* Is the server still there to connect again. */
+bool handover_answers(struct handover *handover);
+
 /* Until it has loaded the file. */
 int handover_await_loaded(struct handover *handover, struct err *err) MUST_CHECK;
 

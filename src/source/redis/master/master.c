@@ -211,7 +211,8 @@ send_file(struct order *order, struct err *err)
 		order->base = (struct expiry_report){ .changed = 0 };
 		if (send_once(order, err) == 0)
 			return 0;
-		if (err->kind != ERR_NET || attempt == ATTEMPTS_MAX || stop_is_requested())
+		if (err->kind != ERR_NET || attempt == ATTEMPTS_MAX || stop_is_requested() ||
+		    !handover_answers(&order->handover))
 			return -1;
 		log_warning("%s; the server may connect again", err->msg);
 		err_clear(err);
