@@ -1,12 +1,14 @@
 """The rows about Redis: a server of its own, 1.5 million keys of 512 bytes that do not compress, and
 as many very small ones.
 
-Groups: redispull, redisverify, redisstream.
+Groups: redispull, redisverify, redisstream, redisrestore.
 """
+import contextlib
 import os
 import re
 import shutil
 import signal
+import socket as sockets
 import subprocess
 import time
 
@@ -14,7 +16,7 @@ from cluster import give_away
 from measure import BenchError, Contestant, compete, run_once, say
 from report import Row, memory_row, ratio_row, speed_row
 
-GROUPS = ["redispull", "redisverify", "redisstream"]
+GROUPS = ["redispull", "redisverify", "redisstream", "redisrestore"]
 KEYS = 1_500_000
 VALUE_BYTES = 512
 STREAM_S = 10
@@ -53,11 +55,17 @@ NOTES = [
 ]
 
 
+def free_port():
+    with sockets.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 class RedisBench:
     def __init__(self, bench):
         self.bench = bench
         self.process = None
-        self.receiver = None
+        self.receiver = self.target = None
+        self.port = free_port()
         self.socket = bench.at("redis.socket")
         self.folder = bench.at("redis")
         self.store = bench.at("out", "redis-store")
@@ -74,7 +82,7 @@ class RedisBench:
         os.makedirs(self.folder, exist_ok=True)
         give_away(self.folder)
         self.process = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder,
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket, "--dir", self.folder,
              "--save", "", "--rdbcompression", "no", "--repl-diskless-sync-delay", "0",
              "--logfile", os.path.join(self.folder, "log")],
             stdin=subprocess.DEVNULL, cwd=self.folder, start_new_session=True,
@@ -157,6 +165,49 @@ class RedisBench:
                       theirs),
             memory_row("Redis: verify", 32, [whole])]
 
+    # --- the restore over the network ------------------------------------------
+
+    def start_target(self):
+        folder, socket = self.bench.at("redis-target"), self.bench.at("redis-target.socket")
+        self.stop_target()
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        give_away(folder)
+        self.target = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "",
+             "--logfile", os.path.join(folder, "log")],
+            stdin=subprocess.DEVNULL, cwd=folder, start_new_session=True, **self.bench.runner.who)
+        deadline = time.monotonic() + 20
+        while not os.path.exists(socket):
+            if time.monotonic() > deadline:
+                raise BenchError("the target does not start")
+            time.sleep(0.02)
+
+    def stop_target(self):
+        if self.target is not None:
+            os.killpg(self.target.pid, signal.SIGKILL)
+            self.target.wait()
+            self.target = None
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.bench.at("redis-target.socket"))
+
+    def redisrestore(self):
+        """Until it is a master with the data, in its file too: from our store, and from a master."""
+        run_once(self.bench.runner, self.our_pull())
+        socket = self.bench.at("redis-target.socket")
+        ours = self.bench.ours("blackstart restore redis", [
+            "restore", "redis", "--store", self.store, "--to", "redis://" + socket.replace("/", "%2F")],
+            self.start_target)
+        theirs = Contestant("a replica's full synchronisation", [
+            "sh", "-c", f"""redis-cli -s {socket} REPLICAOF 127.0.0.1 {self.port} > /dev/null
+until redis-cli -s {socket} INFO replication | grep -q master_link_status:up; do sleep 0.02; done
+redis-cli -s {socket} REPLICAOF NO ONE > /dev/null"""], prepare=self.start_target)
+        self.compete("redisrestore", ours, theirs)
+        self.bench.rows += [
+            ratio_row("Redis: restore over the network, until it is a master again",
+                      "a fresh replica's full sync", 1.1, ours, theirs),
+            memory_row("Redis: restore over the network", 32, [ours])]
+
     def redisstream(self):
         row = Row("Redis: the stream's lag after pipelined SET at full speed", "itself", 1, " s")
         dropped = Row("Redis: times the link was lost meanwhile", "none", 0, "")
@@ -207,6 +258,7 @@ class RedisBench:
         return int(found[-1]) if found else 0
 
     def close(self):
+        self.stop_target()
         for process in (self.receiver, self.process):
             if process is not None and process.poll() is None:
                 process.kill()

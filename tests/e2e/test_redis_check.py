@@ -143,7 +143,7 @@ def test_a_sentinel_and_a_cluster_are_seen(checked, new_redis, work):
     try:
         wait_for(lambda: server.cli("PUBSUB", "NUMSUB", "__sentinel__:hello").endswith("1"))
         item = checked(server.url)["sentinel"]
-        assert item["result"] == "note" and "down-after-milliseconds" in item["fix"]
+        assert item["result"] == "note" and "SENTINEL REMOVE" in item["fix"]
     finally:
         sentinel.kill()
         sentinel.wait()

@@ -111,6 +111,7 @@ def test_an_empty_server_needs_no_confirmation(bs, backup, redis, new_redis, res
     os.chmod(store, 0o500)
     restore.run(server)
     assert_same(server, redis)
+    assert_same(start_again(server), redis)
     result = restore.run(new_redis().start(), "--confirm=x:1", expect=2)
     assert "nothing live would be replaced" in result.err
 

@@ -297,11 +297,16 @@ await_save(struct handover *handover, struct err *err)
 }
 
 int
-handover_make_durable(struct handover *handover, struct err *err)
+handover_make_durable(struct handover *handover, bool has_tail, struct err *err)
 {
-	progress_phase(handover->progress, "making it durable", 0);
+	/* It makes the file durable under the name of its own before it loads that. */
+	bool is_kept = !handover->keeps_both && !handover->target.deletes_files && !has_tail;
 
-	return handover->target.has_aof ? await_aof(handover, err) : await_save(handover, err);
+	progress_phase(handover->progress, "making it durable", 0);
+	if (handover->target.has_aof)
+		return await_aof(handover, err);
+
+	return is_kept ? 0 : await_save(handover, err);
 }
 
 /* ---- letting go ------------------------------------------------------------------------------------------ */

@@ -58,8 +58,11 @@ int handover_await_loaded(struct handover *handover, struct err *err) MUST_CHECK
 /* Until it has applied all that was sent. */
 int handover_await_applied(struct handover *handover, struct err *err) MUST_CHECK;
 
-/* Until its files hold the new data: its AOF, or else an RDB file. */
-int handover_make_durable(struct handover *handover, struct err *err) MUST_CHECK;
+/*
+ * Until its files hold the new data: its AOF, or else an RDB file.  Where it keeps the file that we
+ * sent as its own, and nothing came behind that, they do already.
+ */
+int handover_make_durable(struct handover *handover, bool has_tail, struct err *err) MUST_CHECK;
 
 /* A master again, with its settings as they were. */
 int handover_release(struct handover *handover, struct err *err) MUST_CHECK;

@@ -44,12 +44,13 @@ add_steps(const struct target *target, const struct manifest *manifest, struct r
 	vec_push(&plan->steps,
 	    xasprintf("make %s our replica; from here on its clients can only read", target->name));
 	vec_push(&plan->steps,
-	    xstrdup(target_holds_both(target, manifest)
+	    xstrdup(!target_has_data(target) ? "send it the file"
+		    : target_holds_both(target, manifest)
 		    ? "send it the file; what it has stays until it has loaded that whole"
 		    : "send it the file; what it has goes when the file has arrived there whole"));
 	vec_push(&plan->steps,
 	    xstrdup(target->has_aof ? "wait until it has written its AOF anew"
-				    : "let it write its RDB file"));
+				    : "see that its RDB file holds the data"));
 	vec_push(&plan->steps,
 	    target->replicas == 0
 		? xstrdup("compare the keys of each database, and make it a master again")
@@ -182,7 +183,8 @@ look(struct order *order, const struct redis *redis, struct restore_report *repo
 	}
 	for (size_t i = 0; i < plan.warnings.count; i++)
 		vec_push(&report->warnings, xstrdup(plan.warnings.items[i]));
-	handover->keeps_both = target_holds_both(&handover->target, order->view->manifest);
+	handover->keeps_both = target_has_data(&handover->target) &&
+	    target_holds_both(&handover->target, order->view->manifest);
 
 	return 0;
 }
@@ -259,7 +261,8 @@ carry_out(struct order *order, struct err *err)
 		return -1;
 	if (is_point(order->request) && send_tail(order, err) < 0)
 		return -1;
-	if (handover_await_applied(handover, err) < 0 || handover_make_durable(handover, err) < 0)
+	if (handover_await_applied(handover, err) < 0 ||
+	    handover_make_durable(handover, is_point(order->request), err) < 0)
 		return -1;
 
 	return handover_release(handover, err);
@@ -291,7 +294,7 @@ tell(const struct order *order, struct restore_report *report)
 		point_tell_times(&order->policy, &order->base, report);
 	vec_push(&report->notes,
 	    xstrdup(target->has_aof ? "it has written its AOF anew"
-				    : "it has written its RDB file"));
+				    : "its RDB file holds the data"));
 	if (target->replicas > 0)
 		vec_push(&report->notes,
 		    xasprintf("its %" PRIu64 " replicas take the data over by themselves",

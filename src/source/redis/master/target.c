@@ -96,6 +96,7 @@ static int
 read_settings(struct target *target, struct redis_conn *conn, struct err *err)
 {
 	SCOPED(freep) char *databases = redis_setting(conn, "databases", err);
+	SCOPED(freep) char *deletes = NULL;
 	SCOPED(freep)
 	char *tls = databases != NULL ? redis_setting(conn, "tls-replication", err) : NULL;
 
@@ -107,6 +108,10 @@ read_settings(struct target *target, struct redis_conn *conn, struct err *err)
 		return err_hint(err,
 		    "To become its master we must set masterauth and repl-diskless-load there: give the user +config|get +config|set +replicaof, or restore into the folder of a stopped server.");
 	target->wants_tls = str_equals(tls, "yes");
+	deletes = redis_setting(conn, "rdb-del-sync-files", err);
+	if (deletes == NULL)
+		return -1;
+	target->deletes_files = str_equals(deletes, "yes");
 
 	return parse_u64(databases, 1, INT32_MAX, &target->databases, err);
 }

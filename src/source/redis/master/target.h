@@ -29,8 +29,9 @@ struct target {
 	bool is_cluster;
 	bool is_loading;
 	bool has_aof;
-	bool wants_tls; /* of a connection to its master */
-	uint64_t keys;  /* of all databases */
+	bool deletes_files; /* what came from a master, when it keeps nothing itself */
+	bool wants_tls;     /* of a connection to its master */
+	uint64_t keys;      /* of all databases */
 	uint64_t functions;
 	uint64_t databases;
 	uint64_t memory_used;
