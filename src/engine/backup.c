@@ -138,15 +138,12 @@ find_place(struct making *making, const struct backup_kind *kind, struct err *er
 	    making->engine->store->location);
 }
 
-/* See store_sweep: a dead ".tmp-<run>-run" says that its folder holds an unfinished backup. */
+/* See store_sweep: a dead one says that its folder, or the files of its stem, are unfinished. */
 static int
 put_marker(struct making *making, struct err *err)
 {
-	SCOPED(freep) char *name = NULL;
+	SCOPED(freep) char *name = place_part_name(&making->place, PLACE_MARKER);
 
-	if (making->place.stem != NULL)
-		return 0;
-	name = place_part_name(&making->place, "run");
 	making->marker = store_put(making->engine->store, name, making->run.row.id, err);
 
 	return making->marker != NULL ? 0 : -1;

@@ -190,6 +190,28 @@ backup_id_is(const char *text)
 	return true;
 }
 
+char *
+name_marker_stem(const char *base_name)
+{
+	static const char ending[] = "." PLACE_MARKER;
+	const char *id = base_name + sizeof(TEMPORARY_PREFIX) - 1;
+	const char *stem = NULL;
+
+	if (!str_starts_with(base_name, TEMPORARY_PREFIX) || !str_ends_with(base_name, ending))
+		return NULL;
+	/* A job may be called as an id looks: the longest that is one. */
+	for (const char *dash = strchr(id, '-'); dash != NULL; dash = strchr(dash + 1, '-')) {
+		SCOPED(freep) char *candidate = xstrndup(id, (size_t)(dash - id));
+
+		if (backup_id_is(candidate))
+			stem = dash + 1;
+	}
+	if (stem == NULL || strlen(stem) < sizeof(ending))
+		return NULL;
+
+	return xstrndup(stem, strlen(stem) - (sizeof(ending) - 1));
+}
+
 /* Read `digits` decimal digits at *cursor, after `lead` if that is not NUL. */
 static bool
 read_number(const char **cursor, char lead, int digits, int *ret_value)

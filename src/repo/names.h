@@ -25,6 +25,9 @@ struct layout {
 	bool has_time;           /* the stem has hour and minute: dump-2025-11-25-12-00 */
 };
 
+/* The part that is never finished: it tells that the backup is not. */
+#define PLACE_MARKER "run"
+
 /* Where one backup goes. */
 struct place {
 	char *folder; /* "postgresql/daily" or "postgresql/base/2025-11-25T010000Z" */
@@ -50,6 +53,12 @@ const char *name_base(const char *object_name); /* a loan: after the last '/' */
 /* Is this the name of a manifest ("manifest.json" or "*.manifest.json"). */
 bool name_is_manifest(const char *object_name);
 bool name_is_temporary(const char *object_name);
+
+/*
+ * Of ".tmp-<backup id>-<stem>.run", the sign of a run that makes files <stem>.*: the stem, yours; of
+ * any other name NULL.
+ */
+char *name_marker_stem(const char *base_name) MUST_CHECK;
 
 /* Bytes outside [A-Za-z0-9_.-] become %XX (also a leading '.'); yours. */
 char *name_encode(const char *text) MUST_CHECK;

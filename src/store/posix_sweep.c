@@ -18,7 +18,8 @@
  *
  * A run that makes a folder of its own keeps a ".tmp-<run-id>-run" in it from before its first
  * file until after its manifest.  When that one is dead and there is no manifest, the finished
- * files beside it belong to no backup and go with it.
+ * files beside it belong to no backup and go with it.  One that makes files in a folder of many,
+ * "STEM.*", keeps a ".tmp-<run-id>-STEM.run", and the same holds for the files of that stem.
  */
 struct dead_file {
 	char *name;
@@ -78,16 +79,39 @@ judge_temporary(struct folder_sweep *sweep, const char *name)
 }
 
 static bool
+is_folder_marker(const struct dead_file *dead)
+{
+	return str_ends_with(dead->name, "-" PLACE_MARKER) && dead->st.st_size == 0;
+}
+
+/* The stem that it marks, yours; NULL: it marks none. */
+static char *
+marked_stem(const struct dead_file *dead)
+{
+	return dead->st.st_size == 0 ? name_marker_stem(dead->name) : NULL;
+}
+
+static bool
 is_marker(const struct dead_file *dead)
 {
-	return str_ends_with(dead->name, "-run") && dead->st.st_size == 0;
+	SCOPED(freep) char *stem = marked_stem(dead);
+
+	return stem != NULL || is_folder_marker(dead);
+}
+
+static bool
+is_older(const struct stat *one, const struct stat *other)
+{
+	return one->st_ctim.tv_sec < other->st_ctim.tv_sec ||
+	    (one->st_ctim.tv_sec == other->st_ctim.tv_sec &&
+		one->st_ctim.tv_nsec < other->st_ctim.tv_nsec);
 }
 
 static const struct dead_file *
 find_marker(const struct folder_sweep *sweep)
 {
 	for (size_t i = 0; i < sweep->dead.count; i++) {
-		if (is_marker(&sweep->dead.items[i]))
+		if (is_folder_marker(&sweep->dead.items[i]))
 			return &sweep->dead.items[i];
 	}
 
@@ -106,9 +130,7 @@ has_foreign_entry(const struct folder_sweep *sweep, const struct dead_file *mark
 		if (posix_is_foreign(entry->d_name))
 			continue;
 		if (fstatat(dirfd(sweep->dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		    !S_ISREG(st.st_mode) || st.st_ctim.tv_sec < marker->st.st_ctim.tv_sec ||
-		    (st.st_ctim.tv_sec == marker->st.st_ctim.tv_sec &&
-			st.st_ctim.tv_nsec < marker->st.st_ctim.tv_nsec))
+		    !S_ISREG(st.st_mode) || is_older(&st, &marker->st))
 			return true;
 	}
 
@@ -150,6 +172,57 @@ remove_finished(struct folder_sweep *sweep, struct err *err)
 		if (posix_is_foreign(entry->d_name) || name_is_temporary(entry->d_name))
 			continue;
 		if (remove_one(sweep, entry->d_name, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+/*
+ * Is it a finished file of the dead run's stem.  What was there before the run is somebody else's.
+ */
+static bool
+is_of_stem(const struct folder_sweep *sweep, const char *name, const char *stem,
+    const struct dead_file *marker)
+{
+	size_t size = strlen(stem);
+	struct stat st;
+
+	return strncmp(name, stem, size) == 0 && name[size] == '.' &&
+	    fstatat(dirfd(sweep->dir), name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISREG(st.st_mode) && !is_older(&st, &marker->st);
+}
+
+static int
+remove_stem(struct folder_sweep *sweep, const char *stem, const struct dead_file *marker,
+    struct err *err)
+{
+	SCOPED(place_done) struct place place = { .folder = xstrdup(""), .stem = xstrdup(stem) };
+	SCOPED(freep) char *manifest = place_manifest_name(&place);
+	const struct dirent *entry;
+	struct stat st;
+
+	if (fstatat(dirfd(sweep->dir), manifest, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+		return 0;
+	rewinddir(sweep->dir);
+	while ((entry = readdir(sweep->dir)) != NULL) {
+		if (is_of_stem(sweep, entry->d_name, stem, marker) &&
+		    remove_one(sweep, entry->d_name, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+/* The finished files of unfinished backups in a folder of many. */
+static int
+remove_stems(struct folder_sweep *sweep, struct err *err)
+{
+	for (size_t i = 0; i < sweep->dead.count; i++) {
+		const struct dead_file *dead = &sweep->dead.items[i];
+		SCOPED(freep) char *stem = marked_stem(dead);
+
+		if (stem != NULL && remove_stem(sweep, stem, dead, err) < 0)
 			return -1;
 	}
 
@@ -230,6 +303,8 @@ sweep_folder(struct folder_sweep *sweep, unsigned depth, struct err *err)
 	if (errno != 0)
 		return err_sys(err, "cannot read folder '%s'", sweep->path);
 	if (is_unfinished(sweep) && remove_finished(sweep, err) < 0)
+		return -1;
+	if (remove_stems(sweep, err) < 0)
 		return -1;
 
 	return remove_dead(sweep, err);

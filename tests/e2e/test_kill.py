@@ -1,6 +1,7 @@
 """kill -9 at any moment, then an ordinary run: nothing half-made counts, and all remains are swept."""
 import os
 import random
+import signal
 import time
 
 import pytest
@@ -160,3 +161,16 @@ def test_kill_while_a_catalog_is_rebuilt(bs, dump_store, moment):
     time.sleep(0.1 * moment)
     running.kill()
     assert len(bs.listed(dump_store)) == 40
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_killed_at_each_new_name(bs, pg, store, password_file, step):
+    """A file that has its name and no manifest is no backup, and the next run takes it away."""
+    args = backup_args(pg, store, password_file, "dump", plant.DATABASE)
+    bs.ok(*args)
+    calls = "rename,renameat,renameat2,linkat"
+    bs.run(*args, expect=(0, -signal.SIGKILL), prefix=(
+        "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
+        "-e", f"inject={calls}:signal=KILL:when={step}"))
+    bs.ok(*args)
+    store.assert_sound()

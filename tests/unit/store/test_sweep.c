@@ -87,6 +87,7 @@ sweep(const struct room *room)
  * waits.  NULL ends the lists.
  */
 struct run {
+	const char *id; /* NULL: "r-1" */
 	const char *marker;
 	const char *const *finished;
 	const char *open;
@@ -96,16 +97,17 @@ struct run {
 static _Noreturn void
 run_body(const struct room *room, const struct run *run, int ready)
 {
+	const char *id = run->id != NULL ? run->id : "r-1";
 	struct err err = ERR_INIT;
 	struct sink *sink;
 
-	if (run->marker != NULL && store_put(room->store, run->marker, "r-1", &err) == NULL)
+	if (run->marker != NULL && store_put(room->store, run->marker, id, &err) == NULL)
 		_exit(1);
 	for (size_t i = 0; run->finished != NULL && run->finished[i] != NULL; i++) {
-		if (store_put_text(room->store, run->finished[i], "r-1", "x", &err) < 0)
+		if (store_put_text(room->store, run->finished[i], id, "x", &err) < 0)
 			_exit(2);
 	}
-	sink = run->open != NULL ? store_put(room->store, run->open, "r-1", &err) : NULL;
+	sink = run->open != NULL ? store_put(room->store, run->open, id, &err) : NULL;
 	if (run->open != NULL && (sink == NULL || sink_write(sink, "x", 1, &err) < 0))
 		_exit(3);
 	if (write(ready, "x", 1) != 1)
@@ -206,6 +208,52 @@ test_finished_folder(void **state)
 	assert_true(has(room, "pg/base/1/base.tar.zst"));
 	assert_true(has(room, "pg/base/1/manifest.json"));
 	assert_false(has(room, "pg/base/1/.tmp-r-1-run"));
+}
+
+#define ID "redis-6h-20251125-120000-7f3a"
+
+/* In a folder of many backups only the files of the dead run's stem go, and none that was there. */
+static void
+test_unfinished_stem(void **state)
+{
+	static const char *const files[] = { "redis/dump-2.rdb", "redis/dump-2.settings.json",
+		NULL };
+	const struct room *room = *state;
+	struct run run = { .id = ID, .marker = "redis/dump-2.run", .finished = files };
+
+	put(room, "redis/dump-1.rdb");
+	put(room, "redis/dump-1.manifest.json");
+	put(room, "redis/dump-2.users-own");
+	put(room, "redis/dump-20.rdb");
+	(void)poll(NULL, 0, 20); /* a file system's clock ticks */
+	run_start(room, &run);
+	put(room, "redis/dump-3.rdb");
+	assert_int_equal(sweep(room), 0);
+	run_kill(&run);
+	assert_int_equal(sweep(room), 3);
+	assert_false(has(room, "redis/dump-2.rdb"));
+	assert_false(has(room, "redis/dump-2.settings.json"));
+	assert_false(has(room, "redis/.tmp-" ID "-dump-2.run"));
+	assert_true(has(room, "redis/dump-2.users-own"));
+	assert_true(has(room, "redis/dump-20.rdb"));
+	assert_true(has(room, "redis/dump-1.rdb"));
+	assert_true(has(room, "redis/dump-3.rdb"));
+}
+
+/* Killed behind its manifest, or adopted by a verification since: it is good. */
+static void
+test_finished_stem(void **state)
+{
+	static const char *const files[] = { "redis/dump-2.rdb", "redis/dump-2.manifest.json",
+		NULL };
+	const struct room *room = *state;
+	struct run run = { .id = ID, .marker = "redis/dump-2.run", .finished = files };
+
+	run_start(room, &run);
+	run_kill(&run);
+	assert_int_equal(sweep(room), 1);
+	assert_true(has(room, "redis/dump-2.rdb"));
+	assert_true(has(room, "redis/dump-2.manifest.json"));
 }
 
 /* Somebody alive in the same folder: nothing of it is touched but what is surely dead. */
@@ -344,6 +392,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_own_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unfinished_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_finished_folder, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unfinished_stem, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_finished_stem, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_live_neighbour, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_protected_folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_protected_by_flat_manifest, setup, teardown),
