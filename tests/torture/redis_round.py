@@ -2,8 +2,9 @@
 
 usage: redis_round.py --seed N --family NAME --work DIR
 
-Clients write (redis_model.py) while the day takes its course; then the data is rebuilt at instants
-out of what lies in the store, and compared with the model. Prints a JSON line.
+Clients write (redis_model.py) while the day takes its course; then the data is brought back to
+instants and compared with the model: by `restore` into the files of a stopped server, by `restore`
+over the network into one that runs, or by hand out of what lies in the store. Prints a JSON line.
 
   cut       the link to the server is cut, and held up, again and again
   kill      the receiver is killed -9 and started again
@@ -17,7 +18,7 @@ import random
 import sys
 import time
 import traceback
-from datetime import datetime
+from datetime import datetime, timezone
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
@@ -40,7 +41,7 @@ EARLY_S = 0.05
 class Day:
     def __init__(self, seed, family, work):
         self.random, self.family, self.work = random.Random(seed), family, work
-        self.result = {"compared": 0, "bounded": 0, "loss_s": None, "operations": 0}
+        self.result = {"compared": 0, "bounded": 0, "restored": 0, "loss_s": None, "operations": 0}
         self.bs = Program(work, [redis_bin()], [PASSWORD])
         self.password = os.path.join(work, "password")
         with open(self.password, "w", encoding="utf-8") as file:
@@ -183,7 +184,9 @@ class Day:
     # --- the day after --------------------------------------------------------------------
 
     def rebuilt(self, instant):
-        return Rebuilt(self, instant)
+        way = self.random.choice([Restored, Fed, Rebuilt])
+        self.result["restored"] += way is not Rebuilt
+        return way(self, instant)
 
     def check_counts(self, has, at, is_bounded):
         """What each client had done by then, and nothing that it did later."""
@@ -229,6 +232,49 @@ class Day:
         self.link.close()
         for server in self.servers:
             server.kill()
+
+
+class Restored:
+    """A server over the files that `restore` has made."""
+
+    def __init__(self, day, instant):
+        self.day, self.instant, self.server = day, instant, None
+
+    def new_server(self):
+        root = os.path.join(self.day.work, f"again{len(os.listdir(self.day.work))}")
+        return RedisServer(root, "--appendonly", "yes")
+
+    def restore(self, to, *options):
+        at = "latest"
+        if self.instant is not None:
+            at = datetime.fromtimestamp(self.instant, timezone.utc).isoformat()
+        result = self.day.bs.run("restore", "redis", "-c", self.day.receiver.path, "--at", at,
+                                 "--ttl", "keep", "--to", to, *options)
+        assert result.code in (0, 3), result
+
+    def bring_back(self):
+        self.restore(self.server.data)
+        self.server.start()
+
+    def __enter__(self):
+        self.server = self.new_server()
+        self.bring_back()
+        self.wire = Wire(self.server.port)
+        return self.wire
+
+    def __exit__(self, *_):
+        if self.server:
+            self.server.kill()
+
+
+class Fed(Restored):
+    """A server that ran, and that `restore` was the master of; then it lost its power."""
+
+    def bring_back(self):
+        self.server.start()
+        self.restore(self.server.url, "--password-file", self.day.password)
+        self.server.kill()
+        self.server.start()
 
 
 class Rebuilt:
