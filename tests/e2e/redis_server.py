@@ -2,6 +2,7 @@
 
 BLACKSTART_TEST_REDIS  which server, a name of tools/peers (default: redis70)
 """
+import contextlib
 import functools
 import os
 import re
@@ -106,6 +107,29 @@ class RedisServer:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
+
+
+@contextlib.contextmanager
+def sentinel(server, folder):
+    """A Sentinel that watches it as "plant", from its first look on: its port."""
+    os.makedirs(folder, exist_ok=True)
+    port, path = free_port(), os.path.join(folder, "sentinel.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/sentinel.log\n"
+                   f"sentinel monitor plant 127.0.0.1 {server.port} 1\n"
+                   f"sentinel auth-pass plant {PASSWORD}\n")
+    process = subprocess.Popen([redis_program("server"), path, "--sentinel"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while not server.cli("PUBSUB", "NUMSUB", "__sentinel__:hello").endswith("1"):
+            assert process.poll() is None and time.monotonic() < deadline, "it does not look"
+            time.sleep(0.02)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+        os.unlink(path)  # the password is in it
 
 
 def fill(server):

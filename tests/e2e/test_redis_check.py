@@ -7,8 +7,7 @@ import time
 import pytest
 
 from redis_fixtures import bs, new_redis, password, redis  # pylint: disable=unused-import
-from redis_server import PASSWORD, redis_program, redis_version
-from postgres import free_port
+from redis_server import PASSWORD, redis_program, redis_version, sentinel
 
 WORKS = ["reachable", "auth", "version", "replication_right", "settings_right", "role",
          "persistence", "appendonly", "memory", "overcommit", "repl_timeout", "backlog",
@@ -132,22 +131,9 @@ def test_nobody_there_and_no_way_in(checked, redis):
 
 def test_a_sentinel_and_a_cluster_are_seen(checked, new_redis, work):
     server = new_redis().start()
-    port = free_port()
-    path = os.path.join(work, "sentinel.conf")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"port {port}\nbind 127.0.0.1\ndir {work}\nlogfile {work}/sentinel.log\n"
-                   f"sentinel monitor plant 127.0.0.1 {server.port} 1\n"
-                   f"sentinel auth-pass plant {PASSWORD}\n")
-    sentinel = subprocess.Popen([redis_program("server"), path, "--sentinel"],
-                                stdout=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: server.cli("PUBSUB", "NUMSUB", "__sentinel__:hello").endswith("1"))
+    with sentinel(server, os.path.join(work, "sentinel")):
         item = checked(server.url)["sentinel"]
-        assert item["result"] == "note" and "SENTINEL REMOVE" in item["fix"]
-    finally:
-        sentinel.kill()
-        sentinel.wait()
-    os.unlink(path)
+    assert item["result"] == "note" and "SENTINEL REMOVE" in item["fix"]
     node = new_redis("--cluster-enabled", "yes").start()
     found = checked(node.url)
     assert found["cluster"]["result"] == "note"

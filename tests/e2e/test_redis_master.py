@@ -11,7 +11,7 @@ import pytest
 
 from postgres import free_port
 from redis_fixtures import backup, bs, new_redis, password, redis  # pylint: disable=unused-import
-from redis_server import PASSWORD, redis_program, redis_version
+from redis_server import PASSWORD, redis_version, sentinel
 from redis_stream import Receiver, poll
 from store import flip_bit, sha256
 
@@ -229,21 +229,10 @@ def test_a_replica_and_a_cluster_are_refused(backup, new_redis, restore):
 
 def test_a_sentinel_would_elect_another(backup, new_redis, restore, work):
     backup()
-    server, port = new_redis().start(), free_port()
-    path = os.path.join(work, "sentinel.conf")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"port {port}\nbind 127.0.0.1\ndir {work}\nlogfile {work}/sentinel.log\n"
-                   f"sentinel monitor plant 127.0.0.1 {server.port} 1\n"
-                   f"sentinel auth-pass plant {PASSWORD}\n")
-    sentinel = subprocess.Popen([redis_program("server"), path, "--sentinel"],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        poll(lambda: server.cli("PUBSUB", "NUMSUB", "__sentinel__:hello").endswith("1"))
+    server = new_redis().start()
+    with sentinel(server, os.path.join(work, "sentinel")):
         result = restore.refused(server)
-        assert "1 Sentinels watch" in result.err and "SENTINEL REMOVE" in result.err
-    finally:
-        sentinel.kill()
-        sentinel.wait()
+    assert "1 Sentinels watch" in result.err and "SENTINEL REMOVE" in result.err
 
 
 @pytest.mark.redis_since(7, 0)

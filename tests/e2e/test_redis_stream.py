@@ -13,7 +13,7 @@ import pytest
 
 from redis_fixtures import bs, password  # pylint: disable=unused-import
 from redis_server import (PASSWORD, RedisServer, fill, has_functions, redis_program,
-                          redis_version)
+                          redis_version, sentinel)
 from redis_stream import Link, Receiver, commands_of, poll, without_notes
 from store import Store
 
@@ -134,31 +134,17 @@ def test_a_sentinel_does_not_take_us_for_a_replica(new_redis, receive, work):
     server = new_redis()
     receiver = receive(server)
     assert server.info("connected_slaves") == "1"
-    folder = os.path.join(work, "sentinel")
-    os.mkdir(folder)
-    config = os.path.join(folder, "sentinel.conf")
-    socket_path = os.path.join(folder, "s")
-    with open(config, "w", encoding="utf-8") as file:
-        file.write(f"port 0\nunixsocket {socket_path}\ndir {folder}\n"
-                   f"sentinel monitor plant 127.0.0.1 {server.port} 1\n"
-                   f"sentinel auth-pass plant {PASSWORD}\n")
-    sentinel = subprocess.Popen([redis_program("server"), config, "--sentinel"],
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with sentinel(server, os.path.join(work, "sentinel")) as port:
+        def ask(*words):
+            return subprocess.run([redis_program("cli"), "-p", str(port), *words],
+                                  capture_output=True, text=True, check=False).stdout
 
-    def ask(*words):
-        return subprocess.run(["redis-cli", "-s", socket_path, *words], capture_output=True,
-                              text=True, check=False).stdout
-
-    def has_asked():
-        answer = ask("SENTINEL", "MASTER", "plant").splitlines()
-        return "run_id" in answer or ("runid" in answer and answer[answer.index("runid") + 1])
-    try:
+        def has_asked():
+            answer = ask("SENTINEL", "MASTER", "plant").splitlines()
+            return "run_id" in answer or ("runid" in answer and answer[answer.index("runid") + 1])
         poll(has_asked, note=lambda: ask("SENTINEL", "MASTER", "plant"))
         assert ask("SENTINEL", "REPLICAS", "plant").strip() == ""
         assert "num-slaves\n0" in ask("SENTINEL", "MASTER", "plant")
-    finally:
-        sentinel.kill()
-        sentinel.wait()
     receiver.stop()
 
 
