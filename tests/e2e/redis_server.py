@@ -109,6 +109,25 @@ class RedisServer:
             self.process.wait(20)
 
 
+def certificate(folder, name, *more):
+    """A key and a certificate of our own authority, which is made first: (key, certificate)."""
+    key, cert = (os.path.join(folder, f"{name}.{end}") for end in ("key", "crt"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", key, "-out", cert, *more],
+                   check=True, capture_output=True)
+    return key, cert
+
+
+def tls_settings(folder):
+    """A port, (authority, certificate, key) for 127.0.0.1, and the settings that make a server use them."""
+    port = free_port()
+    ca_key, ca = certificate(folder, "ca")
+    key, cert = certificate(folder, "server", "-CA", ca, "-CAkey", ca_key,
+                            "-addext", "subjectAltName=IP:127.0.0.1")
+    return port, (ca, cert, key), ["--tls-port", str(port), "--tls-cert-file", cert,
+                                   "--tls-key-file", key, "--tls-ca-cert-file", ca]
+
+
 @contextlib.contextmanager
 def sentinel(server, folder):
     """A Sentinel that watches it as "plant", from its first look on: its port."""

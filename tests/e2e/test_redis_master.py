@@ -4,14 +4,12 @@ import os
 import random
 import re
 import signal
-import subprocess
 import time
 
 import pytest
 
-from postgres import free_port
 from redis_fixtures import backup, bs, new_redis, password, redis  # pylint: disable=unused-import
-from redis_server import PASSWORD, redis_version, sentinel
+from redis_server import PASSWORD, redis_version, sentinel, tls_settings
 from redis_stream import Receiver, poll
 from store import flip_bit, sha256
 
@@ -417,28 +415,13 @@ def test_the_way_back_to_us_can_be_named(backup, redis, new_redis, restore):
     assert_as_master(server)
 
 
-def certificate(folder, name, *more):
-    """A key and a certificate of our own authority, which is made first: (key, certificate)."""
-    key, cert = (os.path.join(folder, f"{name}.{end}") for end in ("key", "crt"))
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                    "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", key, "-out", cert, *more],
-                   check=True, capture_output=True)
-    return key, cert
-
-
 @pytest.mark.redis_since(6, 0)
 @pytest.mark.parametrize("has_certificate", [True, False])
 def test_tls_in_both_directions(bs, backup, redis, new_redis, store, password, work, has_certificate):
     """tls-replication: the server connects to us by TLS, shows its certificate and checks ours."""
     backup()
-    ca_key, ca = certificate(work, "ca")
-    key, cert = certificate(work, "server", "-CA", ca, "-CAkey", ca_key,
-                            "-addext", "subjectAltName=IP:127.0.0.1")
-    port = free_port()
-    server = new_redis("--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key,
-                       "--tls-ca-cert-file", ca, "--tls-replication", "yes").start()
-    if "tls" not in server.cli("CONFIG", "GET", "tls-port"):
-        pytest.fail("this server speaks no TLS")
+    port, (ca, cert, key), settings = tls_settings(work)
+    server = new_redis(*settings, "--tls-replication", "yes").start()
     own = f", sslcert: {cert}, sslkey: {key}" if has_certificate else ""
     config = os.path.join(work, "tls.yaml")
     with open(config, "w", encoding="utf-8") as file:

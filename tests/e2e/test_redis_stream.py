@@ -13,7 +13,7 @@ import pytest
 
 from redis_fixtures import bs, password  # pylint: disable=unused-import
 from redis_server import (PASSWORD, RedisServer, fill, has_functions, redis_program,
-                          redis_version, sentinel)
+                          redis_version, sentinel, tls_settings)
 from redis_stream import Link, Receiver, commands_of, poll, without_notes
 from store import Store
 
@@ -782,3 +782,27 @@ def test_a_folder_that_is_taken_away_is_not_begun_anew(new_redis, receive, work)
     assert len(receiver.bases()) == 1 and receiver.events() == []
     keys = {words[1] for _, _, words in receiver.commands() if words[0] == b"SET"}
     assert len(keys) == 200
+
+
+def test_all_of_it_by_tls(new_redis, bs, work, password):
+    """Base, stream and questions; a server whose certificate another authority signed is refused."""
+    port, (ca, cert, key), settings = tls_settings(work)
+    server = new_redis(*settings, "--tls-auth-clients", "yes")
+    plain, server.port = server.port, port
+    own = f", sslmode: verify-full, sslrootcert: {ca}, sslcert: {cert}, sslkey: {key}"
+    receiver = Receiver(bs, work, password, server, source=own).start()
+    server.port = plain
+    server.many(["SET a 1", "MULTI", "INCR n", "INCR m", "EXEC"])
+    receiver.wait_all()
+    assert len(receiver.bases()) == 1
+    words = [words[0] for _, _, words in commands_of(*receiver.pieces(1)[-1])]
+    assert b"EXEC" in words
+    receiver.stop()
+    other = os.path.join(work, "other")
+    os.mkdir(other)
+    _, (foreign, _, _), _ = tls_settings(other)
+    server.port = port
+    refused = Receiver(bs, work, password, server, source=own.replace(ca, foreign))
+    refused.start(wait=False)
+    refused.wait_said("certificate is not accepted")
+    refused.kill()
