@@ -73,7 +73,7 @@ class Receiver:
 
     def durable(self):
         """The last offset that is on the disk, as it said itself."""
-        found = re.findall(r"durable up to offset (\d+) of branch (\d+)", self.said())
+        found = re.findall(r"durable up to offset (\d+) of timeline (\d+)", self.said())
         return int(found[-1][0]) if found else 0
 
     def wait_all(self, server=None, seconds=30):

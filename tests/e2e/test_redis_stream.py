@@ -224,7 +224,7 @@ def test_a_server_that_starts_anew_begins_a_new_history(new_redis, receive):
     receiver.wait_said("receiving the stream of redis", count=2, seconds=40)
     write(server, "third")
     poll(lambda: len(receiver.histories()) == 2)
-    receiver.wait_said(r"durable up to offset \d+ of branch 2")
+    receiver.wait_said(r"durable up to offset \d+ of timeline 2")
     receiver.stop()
     one, two = receiver.histories()
     assert (one["branch"], one["parent"]) == (1, 0) and (two["branch"], two["parent"]) == (2, 0)

@@ -62,7 +62,7 @@ parse_branch(const json_t *root, struct branch *branch, struct err *err)
 	if (!str_equals(json_string_value(json_object_get(root, "kind")), BRANCH_KIND) ||
 	    replid == NULL || strlen(replid) != REPLID_SIZE - 1 || from == NULL || at == NULL ||
 	    number <= 0 || number > UINT32_MAX || parent < 0 || parent >= number)
-		return err_set(err, ERR_DATA, "it does not say what branch it is");
+		return err_set(err, ERR_DATA, "it does not say what timeline it is");
 	branch->number = (uint32_t)number;
 	branch->parent = (uint32_t)parent;
 	memcpy(branch->replid, replid, REPLID_SIZE);

@@ -35,7 +35,7 @@ refuse_kind(enum target_kind kind, struct err *err)
 static int
 refuse_branch(const struct chain *chain, uint32_t branch, struct err *err)
 {
-	(void)err_set(err, ERR_REFUSED, "nothing is known of branch %" PRIu32 " of the stream",
+	(void)err_set(err, ERR_REFUSED, "nothing is known of timeline %" PRIu32 " of the stream",
 	    branch);
 
 	return err_hint(err, "The newest is %" PRIu32 "; 'blackstart window' shows them.",

@@ -54,7 +54,7 @@ make_durable(struct following *following, struct err *err)
 	following->has_copied = false;
 	following->kept_branch = following->branch;
 	following->kept_offset = following->tail.synced;
-	log_debug("durable up to offset %" PRIu64 " of branch %" PRIu32, following->tail.synced,
+	log_debug("durable up to offset %" PRIu64 " of timeline %" PRIu32, following->tail.synced,
 	    following->branch);
 
 	return following_roll(following, err);
@@ -276,7 +276,7 @@ converse(struct following *following, struct err *err)
 	    following_open_tail(following, err) < 0)
 		return -1;
 	following->tail.down_since = following->heard_at;
-	log_info("receiving the stream of redis '%s' from offset %" PRIu64 " on branch %" PRIu32,
+	log_info("receiving the stream of redis '%s' from offset %" PRIu64 " on timeline %" PRIu32,
 	    following->redis->label, following->offset, following->branch);
 
 	return stream_on(following, err);
@@ -387,7 +387,7 @@ redis_follow(struct redis *redis, const struct follow_request *request, struct a
 	tail_init(&following.tail, archive);
 	result = follow_for_ever(&following, err);
 	if (result == 0)
-		log_info("the stream is durable up to offset %" PRIu64 " of branch %" PRIu32,
+		log_info("the stream is durable up to offset %" PRIu64 " of timeline %" PRIu32,
 		    following.tail.synced, following.branch);
 	tail_done(&following.tail);
 	branches_done(&following.branches);

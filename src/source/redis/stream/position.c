@@ -123,7 +123,7 @@ check_not_emptied(const struct following *following, struct err *err)
 	if (following->kept_branch == 0)
 		return 0;
 	(void)err_set(err, ERR_NOT_FOUND,
-	    "the stream that was received up to offset %" PRIu64 " of branch %" PRIu32
+	    "the stream that was received up to offset %" PRIu64 " of timeline %" PRIu32
 	    " is not in '%s' any more",
 	    following->kept_offset, following->kept_branch, following->archive->path);
 
@@ -176,7 +176,7 @@ following_open_tail(struct following *following, struct err *err)
 	if (tail_is_open(&following->tail))
 		return 0;
 	if (branch == NULL)
-		return err_set(err, ERR_DATA, "branch %" PRIu32 " has no history file in '%s'",
+		return err_set(err, ERR_DATA, "timeline %" PRIu32 " has no history file in '%s'",
 		    following->branch, following->archive->path);
 	(void)memcpy(head.replid, branch->replid, sizeof(head.replid));
 
@@ -237,7 +237,7 @@ add_branch(struct following *following, const char *replid, uint32_t parent, uin
 	branch.reason = text;
 	(void)snprintf(branch.replid, sizeof(branch.replid), "%s", replid);
 	if (branches_add(&following->branches, following->archive, &branch, err) < 0)
-		return err_wrap(err, "cannot begin a branch of the stream");
+		return err_wrap(err, "cannot begin a timeline of the stream");
 	following->branch = branch.number;
 
 	return 0;
@@ -249,8 +249,9 @@ note_divergence(struct following *following, uint64_t fork, struct err *err)
 	SCOPED(freep)
 	char *text =
 	    xasprintf("a server was promoted that lagged: %" PRIu64
-		      " bytes of the stream behind offset %" PRIu64 " of branch %" PRIu32
-		      " are not on it; they stay the end of that branch ('--timeline %" PRIu32 "')",
+		      " bytes of the stream behind offset %" PRIu64 " of timeline %" PRIu32
+		      " are not on it; they stay the end of that timeline ('--timeline %" PRIu32
+		      "')",
 		following->offset - fork, fork, following->branch, following->branch);
 	const struct archive_event event = {
 		.kind = "diverged",
@@ -311,7 +312,7 @@ static int
 note_gap(struct following *following, uint64_t to, const char *reason, struct err *err)
 {
 	SCOPED(freep)
-	char *text = xasprintf("the stream behind offset %" PRIu64 " of branch %" PRIu32
+	char *text = xasprintf("the stream behind offset %" PRIu64 " of timeline %" PRIu32
 			       " is lost (%s): a new base begins at offset %" PRIu64,
 	    following->offset, following->branch, reason, to);
 	const struct archive_event event = {

@@ -285,7 +285,7 @@ replay_plan(struct archive *archive, const struct manifest *base,
 	if (!chain_place_of(&chain, base, &replay.end) ||
 	    !chain_is_on(&chain, target->branch, replay.end))
 		return err_set(err, ERR_REFUSED,
-		    "backup '%s' is no base of branch %" PRIu32 " of the stream", base->id,
+		    "backup '%s' is no base of timeline %" PRIu32 " of the stream", base->id,
 		    target->branch);
 	replay.db = stream_db(base);
 	if (walk(&replay, &chain, archive, target, err) < 0)
@@ -315,7 +315,7 @@ replay_run(const struct replay *replay, struct archive *archive, struct replay_t
 			return -1;
 		if (got < stretch->to)
 			return err_set(err, ERR_DATA,
-			    "the piece at %" PRIu64 " of branch %" PRIu32 " has less than it had",
+			    "the piece at %" PRIu64 " of timeline %" PRIu32 " has less than it had",
 			    stretch->piece, stretch->branch);
 	}
 

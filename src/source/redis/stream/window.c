@@ -112,7 +112,7 @@ end_main(struct making *making, const struct course *last)
 	span->is_current = after == NULL;
 	if (after == NULL)
 		return;
-	span->ends = xasprintf("the piece of branch %" PRIu32 " at offset %" PRIu64
+	span->ends = xasprintf("the piece of timeline %" PRIu32 " at offset %" PRIu64
 			       " is missing or damaged",
 	    last->reach.to.branch, last->reach.to.offset);
 	vec_push(&making->report->gaps,
