@@ -356,7 +356,8 @@ wire_source_url(struct wire *wire, const struct args *args, const char *url_text
 	    : NULL;
 	struct server server = {
 		.label = label,
-		.prefers_replica = true,
+		/* What gives way at a target (NAME-replaced) is what that very server has. */
+		.prefers_replica = like_name == NULL || str_equals(label, like_name),
 		.wait_us = URL_WAIT_US,
 	};
 

@@ -403,12 +403,17 @@ def test_a_server_that_lost_its_data_is_not_made_a_master(backup, new_redis, res
     assert start_again(server, *AOF).digest() == old
 
 
-def test_the_way_back_to_us_can_be_named(backup, redis, new_redis, restore):
+def test_the_way_back_to_us_can_be_named(bs, store, backup, redis, new_redis, restore):
     backup()
     server = new_redis().start()
     restore.run(server, "--listen", "127.0.0.2")
     assert_same(server, redis)
     assert "127.0.0.2" in server.log_text()
+    for option in ("--owner", "--as", "--database"):
+        result = restore.run(server, option, "root", expect=2)
+        assert f"{option} is not for a Redis server that runs" in result.err
+    result = bs.run("restore", "redis", "--store", store, "--to", server.data, "--listen", "127.0.0.1", expect=2)
+    assert "--listen is for" in result.err
     result = restore.run(server, "--listen", "192.0.2.1", expect=(1, 2, 4))
     assert "cannot listen at 192.0.2.1" in result.err
     assert_same(server, redis)

@@ -129,12 +129,13 @@ ttl_of(const char *word)
 	return str_equals(word, "persist") ? RESTORE_TTL_PERSIST : RESTORE_TTL_AUTO;
 }
 
-/* Options that are for keys of a Redis alone would elsewhere be silently without effect. */
+/* Options that are for a Redis alone would elsewhere be silently without effect. */
 static int
-check_keys(const struct cli *cli, const struct backup_row *row, struct err *err)
+check_options(const struct cli *cli, const struct backup_row *row, struct err *err)
 {
 	const struct args *args = cli->args;
 	bool has_keys = args_text(args, "keys") != NULL;
+	const char *to = args_text(args, "to");
 
 	if (!has_keys && (args_text(args, "db") != NULL || args_flag(args, "replace"))) {
 		(void)err_set(err, ERR_USAGE, "--db and --replace are for --keys");
@@ -143,6 +144,10 @@ check_keys(const struct cli *cli, const struct backup_row *row, struct err *err)
 	if (has_keys && !str_equals(row->source_type, "redis"))
 		return err_set(err, ERR_USAGE, "--keys is for a Redis backup, and '%s' is none",
 		    row->id);
+	if (args_text(args, "listen") != NULL &&
+	    (has_keys || to == NULL || !url_is(to) || !str_equals(row->source_type, "redis")))
+		return err_set(err, ERR_USAGE,
+		    "--listen is for all of a Redis backup into a server that runs, --to redis://HOST:PORT");
 
 	return 0;
 }
@@ -173,7 +178,7 @@ resolve(struct cli *cli, struct asked *asked, struct err *err)
 	if ((asked->target.kind == TARGET_BACKUP ? choose(cli, asked, err)
 						 : choose_for_target(cli, asked, err)) < 0)
 		return -1;
-	if (check_keys(cli, &asked->row, err) < 0)
+	if (check_options(cli, &asked->row, err) < 0)
 		return -1;
 	if (fetcher_init(&asked->fetcher, cli, asked->row.source, err) < 0)
 		return -1;

@@ -22,24 +22,27 @@
 #include "stream/links.h"
 #include "stream/sink.h"
 
-static int
-refuse_foreign_options(const struct restore_request *request, struct err *err)
-{
-	const char *option = request->database != NULL ? "--database"
-	    : request->new_name != NULL                ? "--as"
-	    : request->wants_start                     ? "--start"
-	    : request->wants_globals                   ? "--globals"
-						       : NULL;
-
-	if (option != NULL)
-		return err_set(err, ERR_USAGE, "%s is not for a Redis backup", option);
-	return 0;
-}
-
 static bool
 goes_over_network(const struct restore_request *request)
 {
 	return request->to != NULL && strstr(request->to, "://") != NULL;
+}
+
+static int
+refuse_foreign_options(const struct restore_request *request, struct err *err)
+{
+	const char *option = request->database != NULL             ? "--database"
+	    : request->new_name != NULL                            ? "--as"
+	    : request->wants_start                                 ? "--start"
+	    : request->wants_globals                               ? "--globals"
+	    : request->owner != NULL && goes_over_network(request) ? "--owner"
+								   : NULL;
+
+	if (option != NULL)
+		return err_set(err, ERR_USAGE, "%s is not for %s", option,
+		    goes_over_network(request) ? "a Redis server that runs" : "a Redis backup");
+
+	return 0;
 }
 
 /* ---- plan ------------------------------------------------------------------------------------------ */
