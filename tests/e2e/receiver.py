@@ -27,8 +27,8 @@ class Receiver:
         self.bs, self.path, self.folder, self.server = bs, path, folder, server
         self.running = None
 
-    def start(self, wait=True):
-        self.running = self.bs.start("run", "pg-wal", "-c", self.path, "-v")
+    def start(self, wait=True, prefix=()):
+        self.running = self.bs.start("run", "pg-wal", "-c", self.path, "-v", prefix=prefix)
         if wait:
             self.wait_streaming()
         return self

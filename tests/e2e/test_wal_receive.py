@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from program import children
 from receiver import JOB, assert_same_wal, events, number, poll, write
 
 
@@ -344,3 +345,31 @@ def test_finished_segments_are_the_servers_own(receive, small):
     result = receiver.bs.ok("run", "pg-wal", "-c", receiver.path)
     assert "done:" in result.out and len(receiver.names("*.partial")) == 1, result
     assert receiver.bs.json("status", "-c", receiver.path, expect=(0, 3))
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["reserved", "written"])
+def test_far_behind_it_makes_much_durable_at_once(receive, small, work, refused):
+    """And finished segments need no zeros first, where the file system can reserve them."""
+    server = small()
+    receiver = receive(server)
+    receiver.wait_all()
+    receiver.stop()
+    for _ in range(4):
+        write(server, 60_000)
+        server.value("SELECT pg_switch_wal()")
+    calls = os.path.join(work, "calls")
+    inject = ["-e", "inject=fallocate:error=EOPNOTSUPP"] if refused else []
+    receiver.start(prefix=["strace", "-f", "-qq", "-y", "-e", "trace=fsync,fdatasync,fallocate",
+                           "-o", calls, *inject])
+    lsn = receiver.wait_all(seconds=60)
+    with open(calls, encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if ".partial" in line]
+    reserved = [line for line in lines if "fallocate(" in line]
+    assert reserved and all(("EOPNOTSUPP" in line) == refused for line in reserved), lines
+    synced = [line for line in lines if "sync(" in line]
+    # One for its making and one for all of it; in batches of 4 MiB there would be three more.
+    assert len(reserved) >= 3 and len(synced) <= 3 * len(reserved) + 3, synced
+    assert_same_wal(receiver, server, lsn)
+    for pid in children(receiver.running.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert receiver.running.wait(20).code == 0

@@ -91,25 +91,25 @@ check_with_program(const struct probe *probe, const uint8_t *data, size_t size)
 	(void)unlink(out);
 }
 
-/* The table speaks of frames of 4 MiB, the last one shorter. */
+/* The table speaks of frames of that size, the last one shorter. */
 static void
-check_table(const struct probe *probe, size_t size)
+check_table(const struct probe *probe, size_t size, size_t frame_bytes)
 {
 	struct memory_blob blob;
 	struct seek_table table;
 	struct err err = ERR_INIT;
-	size_t frames = size > 0 ? (size + ZSTD_FRAME_BYTES - 1) / ZSTD_FRAME_BYTES : 1;
+	size_t frames = size > 0 ? (size + frame_bytes - 1) / frame_bytes : 1;
 
 	memory_blob_init(&blob, probe->data, probe->size);
 	assert_int_equal(seek_table_read(&blob.base, &table, &err), 0);
 	assert_int_equal(table.frames.count, frames);
 	assert_int_equal(table.plain_bytes, size);
 	for (size_t i = 0; i < frames; i++) {
-		size_t left = size - i * ZSTD_FRAME_BYTES;
+		size_t left = size - i * frame_bytes;
 
-		assert_int_equal(table.frames.items[i].plain_offset, i * ZSTD_FRAME_BYTES);
+		assert_int_equal(table.frames.items[i].plain_offset, i * frame_bytes);
 		assert_int_equal(table.frames.items[i].plain_bytes,
-		    left < ZSTD_FRAME_BYTES ? left : ZSTD_FRAME_BYTES);
+		    left < frame_bytes ? left : frame_bytes);
 	}
 	seek_table_done(&table);
 }
@@ -132,7 +132,37 @@ test_sizes(void **state)
 			assert_int_equal(push(sink, data, sizes[i], 1000003, &err), 0);
 			assert_int_equal(sink_finish(sink, &err), 0);
 			assert_true(probe->is_finished);
-			check_table(probe, sizes[i]);
+			check_table(probe, sizes[i], ZSTD_FRAME_BYTES);
+			check_with_program(probe, data, sizes[i]);
+		}
+	}
+}
+
+static void
+test_frames_of_another_size(void **state)
+{
+	enum { FRAME_BYTES = 64 * 1024 };
+	static const size_t sizes[] = { 0, FRAME_BYTES - 1, FRAME_BYTES, 20 * FRAME_BYTES + 77 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		SCOPED(freep) uint8_t *data = fixture_text(sizes[i], i);
+
+		for (unsigned workers = 0; workers <= 2; workers++) {
+			const struct zstd_options options = {
+				.level = 1,
+				.workers = workers,
+				.frame_bytes = FRAME_BYTES,
+			};
+			struct err err = ERR_INIT;
+			struct probe *probe = probe_new();
+			SCOPED(sink_freep)
+			struct sink *sink = zstd_sink_new(&probe->base, &options, &err);
+
+			assert_non_null(sink);
+			assert_int_equal(push(sink, data, sizes[i], 10007, &err), 0);
+			assert_int_equal(sink_finish(sink, &err), 0);
+			check_table(probe, sizes[i], FRAME_BYTES);
 			check_with_program(probe, data, sizes[i]);
 		}
 	}
@@ -340,6 +370,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_frames_of_another_size),
 		cmocka_unit_test(test_note),
 		cmocka_unit_test(test_no_note),
 		cmocka_unit_test(test_noise),

@@ -1,9 +1,10 @@
 /*
  * The tail of received WAL: one segment that grows in place as NAME.partial, of full size from
- * its first moment, zeros where nothing has arrived.  It is never truncated and never begun
+ * its first moment, zeros where nothing has arrived: written, or only reserved when the server has
+ * all of the segment already and sends it at once.  It is never truncated and never begun
  * again: what is in it was acknowledged, and the server may be gone.
  *
- * A file exists under its name only when its size and its zeros are on disk, and is used only
+ * A file exists under its name only when its size and its blocks are on disk, and is used only
  * when its folder entry is.  A write or fsync that fails is the end of this descriptor: the
  * caller closes the tail and has all of it sent again from its start, so that each byte is
  * written anew (the kernel may have dropped what it could not write).
