@@ -8,7 +8,7 @@ import pytest
 
 from redis_fixtures import bs, password  # pylint: disable=unused-import
 from redis_server import RedisServer, fill, redis_version
-from redis_stream import Receiver
+from redis_stream import Receiver, poll
 
 # These times are told by the server's clock, which is the machine's here.
 HOUR_S = 3600
@@ -134,7 +134,7 @@ def test_a_plan_says_all_and_touches_nothing(plant):
     plan = plant.bs.ok("plan", "restore", "redis", "-c", plant.receiver.path, "--at", instant,
                        "--to", target)
     assert "pieces of the stream" in plan.out and "--ttl shift" in plan.out
-    assert "appendonly yes" in plan.out and not os.path.exists(target)
+    assert "appendonly no" in plan.out and not os.path.exists(target)
     data = plant.bs.json("restore", "redis", "-c", plant.receiver.path, "--at", instant, "--to",
                          target)
     point = data["details"]["point"]
@@ -160,24 +160,52 @@ def test_what_cannot_be_reached_is_refused_with_what_can(plant, when, word):
     assert os.listdir(server.data) == []
 
 
-def test_a_point_is_not_replaced_by_a_dump(plant):
-    """With appendonly no a server would load dump.rdb: an older state must not lie there."""
+def test_a_point_comes_up_whatever_the_server_keeps(plant):
+    """With appendonly no, as packages have it, a server looks at dump.rdb alone, and with yes at its AOF."""
+    fill(plant.server)
+    plant.server.cli("DEL", "brief")
     plant.receiver.start()
-    plant.server.cli("SET", "a", "1")
-    instant = plant.instant()
+    plant.server.many(["SET a 1", "SET brief v PX 1", "SELECT 11", "SET b 2 EX 3600"])
+    instant, digest = plant.instant(), plant.server.digest()
+    plant.server.cli("FLUSHALL")
+    plant.receiver.wait_all()
     plant.receiver.stop()
     server = plant.new_redis("--appendonly", "no")
     server.cli("SET", "old", "1")
     server.cli("SAVE")
-    busy = plant.bs.run("restore", "redis", "-c", plant.receiver.path, "--at", instant, "--to",
-                        server.data, expect=5)
+    words = ["restore", "redis", "-c", plant.receiver.path, "--at", instant, "--ttl", "keep", "--to"]
+    busy = plant.bs.run(*words, server.data, expect=5)
     assert "works in" in busy.err
     server.stop()
-    result = plant.bs.ok("restore", "redis", "-c", plant.receiver.path, "--at", instant, "--to",
-                         server.data)
-    assert not os.path.exists(os.path.join(server.data, "dump.rdb"))
+    result = plant.bs.ok(*words, server.data)
     aside, = [name for name in os.listdir(server.data) if name.startswith("replaced-")]
     assert os.path.exists(os.path.join(server.data, aside, "dump.rdb"))
+    if redis_version() < (7, 0):
+        assert "start empty" in result.out and "--appendonly yes" in result.out
+        assert not os.path.exists(os.path.join(server.data, "dump.rdb"))
+        return
+    assert "'dump.rdb' was written by" in result.out and "--appendonly yes" not in result.out
+    assert sorted(os.listdir(server.data)) == sorted([aside, "appendonlydir", "dump.rdb"])
+    for keeps in ("no", "yes"):
+        server.start("--appendonly", keeps)
+        poll(lambda: server.digest() == digest)
+        server.kill()
+
+
+def test_a_point_without_a_server_to_write_a_dump(plant):
+    """Said, with what to do: an older state must not lie there."""
+    plant.receiver.start()
+    plant.server.cli("SET", "a", "1")
+    instant = plant.instant()
+    plant.receiver.stop()
+    # No socket has a path as long as this.
+    target = os.path.join(plant.work, "x" * 100)
+    os.mkdir(target)
+    with open(os.path.join(target, "dump.rdb"), "wb") as file:
+        file.write(b"old")
+    result = plant.bs.run("restore", "redis", "-c", plant.receiver.path, "--at", instant, "--to",
+                          target, expect=3 if redis_version() >= (7, 0) else 0)
+    assert not os.path.exists(os.path.join(target, "dump.rdb"))
     assert "start empty" in result.out and "--appendonly yes" in result.out
 
 

@@ -25,7 +25,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
 from program import Program  # noqa: E402
 from redis_model import WRITERS, Wire, Writer, counters, difference, packed, replay, state  # noqa: E402
-from redis_server import PASSWORD, RedisServer, has_functions, redis_bin  # noqa: E402
+from redis_server import PASSWORD, RedisServer, has_functions, redis_bin, redis_version  # noqa: E402
 from redis_stream import Link, Receiver, commands_of, poll  # noqa: E402
 
 FAMILIES = ["cut", "kill", "crash", "failover"]
@@ -242,7 +242,8 @@ class Restored:
 
     def new_server(self):
         root = os.path.join(self.day.work, f"again{len(os.listdir(self.day.work))}")
-        return RedisServer(root, "--appendonly", "yes")
+        keeps = self.day.random.choice(["yes", "no"]) if redis_version() >= (7, 0) else "yes"
+        return RedisServer(root, "--appendonly", keeps)
 
     def restore(self, to, *options):
         at = "latest"

@@ -102,6 +102,33 @@ redis_info_keys(const struct str *info, uint64_t *ret_keys, struct err *err)
 }
 
 int
+redis_info_wrote(const struct str *info, const char *field, const char *what, struct err *err)
+{
+	SCOPED(freep) char *status = redis_info_get(info, field);
+
+	if (status == NULL || str_equals(status, "ok"))
+		return 0;
+	(void)err_set(err, ERR_PEER, "the server could not write %s", what);
+
+	return err_hint(err, "Its log says why; often its disk is full.");
+}
+
+int
+redis_save_ended(struct redis_conn *conn, bool *ret_is_over, struct err *err)
+{
+	SCOPED(str_done) struct str info = STR_INIT;
+
+	*ret_is_over = false;
+	if (redis_info(conn, &info, err) < 0)
+		return -1;
+	if (redis_info_number(&info, "rdb_bgsave_in_progress") != 0)
+		return 0;
+	*ret_is_over = true;
+
+	return redis_info_wrote(&info, "rdb_last_bgsave_status", "its RDB file", err);
+}
+
+int
 redis_sentinels(struct redis_conn *conn, int64_t *ret_count, struct err *err)
 {
 	const char *const words[] = { "PUBSUB", "NUMSUB", "__sentinel__:hello", NULL };

@@ -69,9 +69,8 @@ find_owner(struct landing *landing, const char *owner, struct err *err)
 		landing->gid = found->pw_gid;
 		return 0;
 	}
-	/* As the folder is; a new one is ours. */
-	landing->gives_files = landing->gives_files && stat(landing->folder, &st) == 0;
-	if (landing->gives_files) {
+	/* As the folder is; a new one is ours, also where a scratch server had the files meanwhile. */
+	if (landing->gives_files && stat(landing->folder, &st) == 0) {
 		landing->uid = st.st_uid;
 		landing->gid = st.st_gid;
 	}
@@ -168,8 +167,8 @@ give(const struct landing *landing, const char *path, mode_t mode, struct err *e
 }
 
 /* Says in its own words which files make up the AOF; see aofLoadManifestFromFile in src/aof.c. */
-static int
-write_parts_manifest(const struct landing *landing, struct err *err)
+int
+landing_write_manifest(const struct landing *landing, struct err *err)
 {
 	SCOPED(freep) char *folder = landing_aof_folder(landing);
 	SCOPED(freep) char *base = landing_aof_base(landing);
@@ -207,21 +206,31 @@ give_aof(const struct landing *landing, struct err *err)
 	return dir_sync(folder, err);
 }
 
+static bool
+has_dump(const struct landing *landing)
+{
+	return !landing->is_aof_only && !landing->lacks_dump;
+}
+
 static int
 give_all(const struct landing *landing, struct err *err)
 {
-	if (landing->has_increment && landing->has_parts && write_parts_manifest(landing, err) < 0)
+	if (landing->has_increment && landing->has_parts &&
+	    landing_write_manifest(landing, err) < 0)
+		return -1;
+	SCOPED(freep) char *dump = path_join(landing->staging, landing->dump_name);
+
+	if (has_dump(landing) && landing->has_increment && give(landing, dump, 0640, err) < 0)
 		return -1;
 	if (landing->is_aof_only || landing->has_increment)
 		return give_aof(landing, err);
 	SCOPED(freep) char *folder = landing_aof_folder(landing);
 	SCOPED(freep) char *base = landing_aof_base(landing);
 	SCOPED(freep) char *aof = path_join(folder, base);
-	SCOPED(freep) char *dump = path_join(landing->staging, landing->dump_name);
 
 	if (give(landing, aof, 0640, err) < 0 || give(landing, dump, 0640, err) < 0)
 		return -1;
-	if (landing->has_parts && write_parts_manifest(landing, err) < 0)
+	if (landing->has_parts && landing_write_manifest(landing, err) < 0)
 		return -1;
 
 	return dir_sync(landing->staging, err);
@@ -278,9 +287,7 @@ replace(struct landing *landing, unsigned *moved, struct err *err)
 	    move_aside(landing, landing->dump_name, moved, err) < 0)
 		return -1;
 
-	return landing->is_aof_only || landing->has_increment
-	    ? 0
-	    : move_in(landing, landing->dump_name, err);
+	return has_dump(landing) ? move_in(landing, landing->dump_name, err) : 0;
 }
 
 int

@@ -20,7 +20,8 @@ struct landing {
 	char *aof_folder; /* "appendonlydir" */
 	bool
 	    is_aof_only; /* no dump is written, and the AOF's files with their manifest are there */
-	bool has_increment; /* commands stand behind the base: there is no dump.rdb of that state */
+	bool has_increment; /* commands stand behind the base */
+	bool lacks_dump;    /* and no server was there to write dump.rdb of that state */
 	bool has_parts;     /* the server keeps its AOF in parts, with a manifest (7.0 and later) */
 	bool gives_files;   /* to this user: */
 	uid_t uid;
@@ -39,6 +40,9 @@ int landing_check(const struct landing *landing, bool *ret_is_blind, struct err 
 int landing_begin(struct landing *landing, struct err *err) MUST_CHECK;
 char *landing_aof_folder(const struct landing *landing) MUST_CHECK; /* where its base goes */
 char *landing_aof_base(const struct landing *landing) MUST_CHECK;   /* its name */
+
+/* Where the AOF is in parts: which files make it up, beside them. */
+int landing_write_manifest(const struct landing *landing, struct err *err) MUST_CHECK;
 
 /* All is written: move the old files aside and the new ones in.  *ret_moved: how many old ones. */
 int landing_commit(struct landing *landing, unsigned *ret_moved, struct err *err) MUST_CHECK;

@@ -112,6 +112,13 @@ int redis_info_database(const struct str *info, uint64_t index, uint64_t *ret_ke
 /* Keys of all databases. */
 int redis_info_keys(const struct str *info, uint64_t *ret_keys, struct err *err) MUST_CHECK;
 
+/* Is the RDB file that BGSAVE began written.  ERR_PEER: it could not be. */
+int redis_save_ended(struct redis_conn *conn, bool *ret_is_over, struct err *err) MUST_CHECK;
+
+/* ERR_PEER with what to do, unless the field ("aof_last_write_status") is "ok" or not there. */
+int redis_info_wrote(const struct str *info, const char *field, const char *what, struct err *err)
+    MUST_CHECK;
+
 /* How many Sentinels watch it: each listens to a channel of theirs on every server that it watches. */
 int redis_sentinels(struct redis_conn *conn, int64_t *ret_count, struct err *err) MUST_CHECK;
 
@@ -188,6 +195,23 @@ const struct manifest_file *redis_content_file(const struct manifest *manifest, 
  */
 int redis_trial(const struct redis *redis, const char *work_dir, const struct rdb_summary *summary,
     const struct verify_request *request, struct verify_report *report, struct err *err) MUST_CHECK;
+
+/* An AOF in parts, where a server is to load it. */
+struct redis_aof_place {
+	const char *dir;         /* the server's folder */
+	const char *folder_name; /* appenddirname, in it */
+	const char *file_name;   /* appendfilename */
+	const char *dump_name;   /* what it is to write */
+	unsigned rdb_version;    /* and no newer than this */
+	bool is_valkey;
+};
+
+/*
+ * Let a server of our own load it and write an RDB file of that state beside it.  *ret_program is
+ * what did it, yours.  ERR_UNSUPPORTED: this machine has no server that can.
+ */
+int redis_trial_dump(const struct redis *redis, const struct redis_aof_place *place,
+    struct progress *progress, char **ret_program, struct err *err) MUST_CHECK;
 
 /* Stop the servers that run in a scratch folder whose run is dead. */
 int redis_trial_sweep(const char *work_dir, struct err *err) MUST_CHECK;

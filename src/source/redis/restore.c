@@ -175,8 +175,8 @@ tell(const struct landing *landing, const struct rdb_summary *summary, unsigned 
 	vec_push(&report->notes,
 	    xasprintf("%" PRIu64 " keys in %zu databases%s, as %s%s%san AOF ('%s')", summary->keys,
 		summary->databases.count, landing->has_increment ? " in the base" : "",
-		landing->has_increment ? "" : "'", landing->has_increment ? "" : landing->dump_name,
-		landing->has_increment ? "" : "' and as ",
+		landing->lacks_dump ? "" : "'", landing->lacks_dump ? "" : landing->dump_name,
+		landing->lacks_dump ? "" : "' and as ",
 		landing->has_parts ? landing->aof_folder : landing->aof_name));
 	if (moved > 0)
 		vec_push(&report->notes, xasprintf("the old files are in '%s'", landing->aside));
@@ -185,7 +185,7 @@ tell(const struct landing *landing, const struct rdb_summary *summary, unsigned 
 	if (geteuid() != 0 && !landing->gives_files)
 		vec_push(&report->notes,
 		    xstrdup("the files belong to you: see that the server may write them"));
-	report->next = landing->has_increment
+	report->next = landing->lacks_dump
 	    ? xstrdup("stop or detach its replicas, start the server with 'appendonly yes' (or "
 		      "'redis-server CONF --appendonly yes'), and ask it 'redis-cli INFO keyspace'")
 	    : xstrdup("stop or detach its replicas, start the server, and ask it "
@@ -193,15 +193,15 @@ tell(const struct landing *landing, const struct rdb_summary *summary, unsigned 
 }
 
 static int
-write_all(struct landing *landing, const struct backup_view *view, const struct manifest_file *file,
-    const struct restore_request *request, struct rdb_reader *reader, struct restore_report *report,
-    struct err *err)
+write_all(const struct redis *redis, struct landing *landing, const struct backup_view *view,
+    const struct manifest_file *file, const struct restore_request *request,
+    struct rdb_reader *reader, struct restore_report *report, struct err *err)
 {
 	struct expiry_report changed = { .changed = 0 };
 	struct expiry_policy policy;
 
 	if (landing->has_increment)
-		return point_write(landing, view, file, request, reader, report, err);
+		return point_write(redis, landing, view, file, request, reader, report, err);
 	point_policy(view, request, &policy);
 	if (write_files(landing, view, file, reader, &policy, &changed, request->progress, err) < 0)
 		return -1;
@@ -229,7 +229,7 @@ redis_restore(struct redis *redis, const struct backup_view *view,
 	    landing_check(&landing, &is_blind, err) < 0 || landing_begin(&landing, err) < 0)
 		return -1;
 	landing.has_increment = request->target.kind != TARGET_BACKUP;
-	if (write_all(&landing, view, file, request, reader, report, err) < 0) {
+	if (write_all(redis, &landing, view, file, request, reader, report, err) < 0) {
 		if (err->kind == ERR_DATA)
 			err->kind = ERR_MISMATCH;
 		return err_wrap(err, "nothing was changed in '%s'", landing.folder);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -21,8 +22,12 @@
 #include "os/file.h"
 #include "os/process.h"
 #include "os/stop.h"
+#include "source/redis/aof/manifest.h"
+#include "source/redis/rdb_reader.h"
 #include "source/redis/rdb_summary.h"
+#include "source/redis/ready.h"
 #include "source/redis/redis_internal.h"
+#include "stream/sink.h"
 
 enum {
 	DATABASES_MIN = 16,
@@ -31,12 +36,17 @@ enum {
 	PASSWD_BYTES = 16 * 1024,
 	NUMBER_BYTES = 24,
 	SOCKET_PATH_MAX_BYTES = 107,
+	READ_BYTES = 256 * 1024,
 };
+#define AOF_DATABASES "1024" /* which of them its commands use is not known before */
+#define SAVE_LOOK_US (100 * US_PER_MS)
 #define SCAN_STEP "5000"
 
 struct trial {
 	const struct redis *redis;
 	const struct rdb_summary *summary;
+	bool is_valkey;
+	unsigned rdb_version;
 	struct verify_report *report;
 	struct process *process;
 	struct redis_conn *conn;
@@ -86,12 +96,10 @@ find_in_path(const char *name)
 static int
 find_programs(struct trial *trial, struct err *err)
 {
-	bool is_valkey = trial->summary->is_valkey ||
-	    rdb_summary_aux(trial->summary, "valkey-ver") != NULL;
-	const char *const own = is_valkey ? "valkey-server" : "redis-server";
+	const char *const own = trial->is_valkey ? "valkey-server" : "redis-server";
 
 	trial->programs[0] = find_in_path(own);
-	trial->programs[1] = find_in_path(is_valkey ? "redis-server" : "valkey-server");
+	trial->programs[1] = find_in_path(trial->is_valkey ? "redis-server" : "valkey-server");
 	if (trial->programs[0] == NULL)
 		trial->programs[0] = TAKE(trial->programs[1]);
 	if (trial->programs[0] != NULL)
@@ -135,6 +143,26 @@ give(const struct trial *trial, const char *path, struct err *err)
 }
 
 static int
+start_program(struct trial *trial, const char *work_dir, const char *const *argv, struct err *err)
+{
+	const struct process_options options = {
+		.argv = argv,
+		.cwd = work_dir,
+		.run_as_uid = trial->uid,
+		.run_as_gid = trial->gid,
+	};
+
+	if (strlen(trial->socket_path) > SOCKET_PATH_MAX_BYTES) {
+		(void)err_set(err, ERR_UNSUPPORTED, "the path '%s' is too long for a socket",
+		    trial->socket_path);
+		return err_hint(err, "Set TMPDIR to a folder with a shorter path.");
+	}
+	trial->process = process_start(&options, err);
+
+	return trial->process != NULL ? 0 : -1;
+}
+
+static int
 start(struct trial *trial, const char *work_dir, struct err *err)
 {
 	SCOPED(freep) char *file = path_join(work_dir, "dump.rdb");
@@ -151,23 +179,11 @@ start(struct trial *trial, const char *work_dir, struct err *err)
 		"dump.rdb", "--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile",
 		trial->log_path, "--databases", databases_text, "--maxmemory", "0", "--replicaof",
 		"127.0.0.1", "1", NULL };
-	const struct process_options options = {
-		.argv = argv,
-		.cwd = work_dir,
-		.run_as_uid = trial->uid,
-		.run_as_gid = trial->gid,
-	};
 
-	if (strlen(trial->socket_path) > SOCKET_PATH_MAX_BYTES) {
-		(void)err_set(err, ERR_UNSUPPORTED, "the path '%s' is too long for a socket",
-		    trial->socket_path);
-		return err_hint(err, "Set TMPDIR to a folder with a shorter path.");
-	}
 	if (give(trial, work_dir, err) < 0 || give(trial, file, err) < 0)
 		return -1;
-	trial->process = process_start(&options, err);
 
-	return trial->process != NULL ? 0 : -1;
+	return start_program(trial, work_dir, argv, err);
 }
 
 /* The last line of its log that complains. */
@@ -202,9 +218,9 @@ died(struct trial *trial, struct err *err)
 	if (strstr(str_text(&log), "RDB format version") != NULL) {
 		(void)err_set(err, ERR_UNSUPPORTED,
 		    "%s cannot load the file: it does not handle RDB version %u", trial->program,
-		    trial->summary->version);
+		    trial->rdb_version);
 		return err_hint(err, "It needs %s or later.",
-		    rdb_version_needs(trial->summary->version, trial->summary->is_valkey));
+		    rdb_version_needs(trial->rdb_version, trial->is_valkey));
 	}
 
 	return err_set(err, ERR_DATA, "%s does not load the file: %s", trial->program, reason);
@@ -371,6 +387,8 @@ redis_trial(const struct redis *redis, const char *work_dir, const struct rdb_su
 	struct trial trial = {
 		.redis = redis,
 		.summary = summary,
+		.is_valkey = summary->is_valkey || rdb_summary_aux(summary, "valkey-ver") != NULL,
+		.rdb_version = summary->version,
 		.report = report,
 		.socket_path = path_join(work_dir, "s"),
 		.log_path = path_join(work_dir, "log"),
@@ -383,4 +401,122 @@ redis_trial(const struct redis *redis, const char *work_dir, const struct rdb_su
 		return err_wrap(err, "scratch server");
 
 	return climb(&trial, request->level, err);
+}
+
+/* ---- an RDB file of an AOF ------------------------------------------------------------------------- */
+
+/* All below, so that the server can read and write it. */
+static int
+give_tree(const struct trial *trial, const struct redis_aof_place *place, struct err *err)
+{
+	SCOPED(freep) char *folder = path_join(place->dir, place->folder_name);
+	SCOPED(dir_listing_done) struct dir_listing listing = { .count = 0 };
+
+	if (give(trial, place->dir, err) < 0 || give(trial, folder, err) < 0 ||
+	    dir_list(folder, AOF_FILES_MAX, &listing, err) < 0)
+		return -1;
+	for (size_t i = 0; i < listing.count; i++) {
+		SCOPED(freep) char *path = path_join(folder, listing.names[i]);
+
+		if (give(trial, path, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+/* It must leave the AOF as it is: a replica expires nothing, and nothing makes it write it anew. */
+static int
+start_on_aof(struct trial *trial, const struct redis_aof_place *place, struct err *err)
+{
+	const char *const argv[] = { trial->program, "--port", "0", "--unixsocket",
+		trial->socket_path, "--unixsocketperm", "700", "--dir", place->dir, "--dbfilename",
+		place->dump_name, "--save", "", "--appendonly", "yes", "--appenddirname",
+		place->folder_name, "--appendfilename", place->file_name,
+		"--auto-aof-rewrite-percentage", "0", "--aof-load-truncated", "no", "--daemonize",
+		"no", "--logfile", trial->log_path, "--databases", AOF_DATABASES, "--maxmemory",
+		"0", "--replicaof", "127.0.0.1", "1", NULL };
+
+	return start_program(trial, place->dir, argv, err);
+}
+
+static int
+save(struct trial *trial, struct err *err)
+{
+	bool is_over = false;
+
+	if (redis_execute(trial->conn, (const char *const[]){ "BGSAVE", NULL }, err) < 0)
+		return -1;
+	while (!is_over) {
+		if (redis_pause(SAVE_LOOK_US, err) < 0 ||
+		    redis_save_ended(trial->conn, &is_over, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+static int
+read_dump(const char *path, struct rdb_reader *reader, struct err *err)
+{
+	SCOPED(sink_freep) struct sink *sink = rdb_sink_new(reader);
+	SCOPED(freep) uint8_t *buffer = xmalloc(READ_BYTES);
+	SCOPED(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t got;
+
+	if (fd < 0)
+		return err_sys(err, "cannot open '%s'", path);
+	while ((got = read(fd, buffer, READ_BYTES)) > 0) {
+		if (stop_check(err) < 0 || sink_write(sink, buffer, (size_t)got, err) < 0)
+			return -1;
+	}
+	if (got < 0 || fsync(fd) < 0)
+		return err_sys(err, "cannot read '%s'", path);
+
+	return sink_finish(sink, err);
+}
+
+/* Whole, and such that the server it is for can load it. */
+static int
+check_dump(const struct trial *trial, const struct redis_aof_place *place, struct err *err)
+{
+	const struct rdb_options options = { .is_deep = true };
+	SCOPED(rdb_reader_freep) struct rdb_reader *reader = rdb_reader_new(&options);
+	SCOPED(freep) char *path = path_join(place->dir, place->dump_name);
+	const struct rdb_summary *summary = rdb_reader_summary(reader);
+
+	if (read_dump(path, reader, err) < 0)
+		return -1;
+	if (summary->version > place->rdb_version)
+		return err_set(err, ERR_UNSUPPORTED,
+		    "%s here writes RDB version %u, which the server may not load", trial->program,
+		    summary->version);
+
+	return 0;
+}
+
+int
+redis_trial_dump(const struct redis *redis, const struct redis_aof_place *place,
+    struct progress *progress, char **ret_program, struct err *err)
+{
+	SCOPED(trial_done)
+	struct trial trial = {
+		.redis = redis,
+		.is_valkey = place->is_valkey,
+		.rdb_version = place->rdb_version,
+		.socket_path = path_join(place->dir, "s"),
+		.log_path = path_join(place->dir, "log"),
+	};
+
+	if (find_programs(&trial, err) < 0 || find_user(&trial, err) < 0 ||
+	    give_tree(&trial, place, err) < 0)
+		return -1;
+	progress_phase(progress, "writing an RDB file of it", 0);
+	trial.program = trial.programs[0];
+	if (start_on_aof(&trial, place, err) < 0 || wait_until_loaded(&trial, err) < 0 ||
+	    save(&trial, err) < 0 || check_dump(&trial, place, err) < 0)
+		return err_wrap(err, "scratch server");
+	*ret_program = xstrdup(trial.program);
+
+	return 0;
 }

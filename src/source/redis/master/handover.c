@@ -228,18 +228,6 @@ pass_time(struct handover *handover, struct mono_time *pinged, struct err *err)
 	return master_link_ping(handover->link, err);
 }
 
-static int
-said_ok(const struct str *info, const char *field, const char *what, struct err *err)
-{
-	SCOPED(freep) char *status = redis_info_get(info, field);
-
-	if (status == NULL || str_equals(status, "ok"))
-		return 0;
-	(void)err_set(err, ERR_PEER, "the server could not write %s", what);
-
-	return err_hint(err, "Its log says why; often its disk is full.");
-}
-
 /* After a full synchronisation it turns its AOF on again by itself, and writes it anew. */
 static int
 await_aof(struct handover *handover, struct err *err)
@@ -249,12 +237,12 @@ await_aof(struct handover *handover, struct err *err)
 
 	for (;;) {
 		if (ask(handover, &info, err) < 0 ||
-		    said_ok(&info, "aof_last_bgrewrite_status", "its AOF anew", err) < 0)
+		    redis_info_wrote(&info, "aof_last_bgrewrite_status", "its AOF anew", err) < 0)
 			return -1;
 		if (redis_info_number(&info, "aof_enabled") == 1 &&
 		    redis_info_number(&info, "aof_rewrite_in_progress") == 0 &&
 		    redis_info_number(&info, "aof_rewrite_scheduled") == 0)
-			return said_ok(&info, "aof_last_write_status", "its AOF", err);
+			return redis_info_wrote(&info, "aof_last_write_status", "its AOF", err);
 		if (pass_time(handover, &pinged, err) < 0)
 			return -1;
 	}
@@ -283,17 +271,18 @@ begin_save(struct handover *handover, struct mono_time *pinged, struct err *err)
 static int
 await_save(struct handover *handover, struct err *err)
 {
-	SCOPED(str_done) struct str info = STR_INIT;
 	struct mono_time pinged = clock_mono();
+	bool is_over = false;
 
 	if (begin_save(handover, &pinged, err) < 0)
 		return -1;
-	do {
-		if (pass_time(handover, &pinged, err) < 0 || ask(handover, &info, err) < 0)
+	while (!is_over) {
+		if (pass_time(handover, &pinged, err) < 0 ||
+		    redis_save_ended(handover->conn, &is_over, err) < 0)
 			return -1;
-	} while (redis_info_number(&info, "rdb_bgsave_in_progress") != 0);
+	}
 
-	return said_ok(&info, "rdb_last_bgsave_status", "its RDB file", err);
+	return 0;
 }
 
 int

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -11,9 +13,12 @@
 #include "base/progress.h"
 #include "base/str.h"
 #include "base/zone.h"
+#include "os/file.h"
 #include "repo/manifest.h"
 #include "source/redis/landing.h"
 #include "source/redis/rdb_reader.h"
+#include "source/redis/rdb_summary.h"
+#include "source/redis/redis_internal.h"
 #include "source/redis/replay/tail_writer.h"
 #include "source/redis/stream/replay.h"
 #include "source/source.h"
@@ -159,11 +164,14 @@ point_plan(const struct landing *landing, const struct backup_view *view,
 	plan_tail(&replay, request, "write", "it", plan);
 	vec_push(&plan->steps, xstrdup(policy_text(&policy)));
 	vec_push(&plan->steps,
+	    xasprintf("let a scratch server load that and write '%s' of it, for a server with "
+		      "'appendonly no'; without redis-server on this machine there is none",
+		landing->dump_name));
+	vec_push(&plan->steps,
 	    xasprintf(
 		"move the old files that are in '%s' into a folder 'replaced-TIME' there, and "
-		"the new ones in; there is no '%s' of a point, the server must have "
-		"'appendonly yes'",
-		landing->folder, landing->dump_name));
+		"the new ones in",
+		landing->folder));
 
 	return 0;
 }
@@ -268,8 +276,80 @@ point_tell(const struct replay *replay, const struct restore_request *request,
 	(void)json_object_set_new(report->details, "point", point);
 }
 
+/*
+ * A folder of root's is passed through by the scratch server, which is somebody else, and closed
+ * again.  That it cannot be opened shows when the server does not get in.
+ */
+static int
+dump_through(const struct redis *redis, const struct landing *landing,
+    const struct redis_aof_place *place, struct progress *progress, char **ret_program,
+    struct err *err)
+{
+	struct stat before;
+	bool is_closed = stat(landing->folder, &before) == 0 && before.st_uid == 0 &&
+	    (before.st_mode & S_IXOTH) == 0;
+	int result;
+
+	if (is_closed)
+		(void)chmod(landing->folder, (before.st_mode & 07777) | S_IXOTH);
+	result = redis_trial_dump(redis, place, progress, ret_program, err);
+	if (is_closed && chmod(landing->folder, before.st_mode & 07777) < 0 && result == 0)
+		return err_sys(err, "cannot set the mode of '%s'", landing->folder);
+
+	return result;
+}
+
+/*
+ * Without it a server with 'appendonly no', as packages set it, would start empty: then that is the
+ * first thing to be said.
+ */
+static int
+write_dump(const struct redis *redis, struct landing *landing, const struct rdb_summary *base,
+    struct progress *progress, struct restore_report *report, struct err *err)
+{
+	const struct redis_aof_place place = {
+		.dir = landing->staging,
+		.folder_name = landing->aof_folder,
+		.file_name = landing->aof_name,
+		.dump_name = landing->dump_name,
+		.rdb_version = base->version,
+		.is_valkey = base->is_valkey || rdb_summary_aux(base, "valkey-ver") != NULL,
+	};
+	SCOPED(freep) char *program = NULL;
+	SCOPED(freep) char *dump = path_join(landing->staging, landing->dump_name);
+	struct err trouble = ERR_INIT;
+
+	landing->lacks_dump = true;
+	if (!landing->has_parts)
+		(void)err_set(&trouble, ERR_UNSUPPORTED, "the server is older than 7.0");
+	else if (landing_write_manifest(landing, err) < 0)
+		return -1;
+	else if (dump_through(redis, landing, &place, progress, &program, &trouble) == 0)
+		landing->lacks_dump = false;
+	if (trouble.kind == ERR_CANCELLED) {
+		*err = trouble;
+		return -1;
+	}
+	if (landing->lacks_dump)
+		(void)unlink(dump);
+	vec_push(&report->notes,
+	    landing->lacks_dump
+		? xasprintf("this state stands in the AOF alone: with 'appendonly no' the server "
+			    "would start empty in '%s'",
+		      landing->folder)
+		: xasprintf("'%s' was written by %s: the server comes up with it with 'appendonly "
+			    "no', and with the AOF otherwise",
+		      landing->dump_name, program));
+	if (landing->lacks_dump && landing->has_parts)
+		vec_push(&report->warnings,
+		    xasprintf("there is no '%s' of that state: %s", landing->dump_name,
+			trouble.msg));
+
+	return 0;
+}
+
 int
-point_write(struct landing *landing, const struct backup_view *view,
+point_write(const struct redis *redis, struct landing *landing, const struct backup_view *view,
     const struct manifest_file *file, const struct restore_request *request,
     struct rdb_reader *reader, struct restore_report *report, struct err *err)
 {
@@ -299,10 +379,7 @@ point_write(struct landing *landing, const struct backup_view *view,
 	    (tail != NULL && sink_finish(tail, err) < 0) || sink_finish(base, err) < 0)
 		return -1;
 	point_tell(&replay, request, &policy, &base_report, &writer, report);
-	vec_push(&report->notes,
-	    xasprintf("this state stands in the AOF alone: with 'appendonly no' the server would "
-		      "start empty in '%s'",
-		landing->folder));
 
-	return 0;
+	return write_dump(redis, landing, rdb_reader_summary(reader), request->progress, report,
+	    err);
 }

@@ -1,6 +1,6 @@
 /*
  * A restore to a chosen point: a base, and the commands of the stream behind it, as the AOF of a
- * stopped server.  There is no dump.rdb of that state: a server must load the AOF.
+ * stopped server.  One that keeps no AOF reads dump.rdb alone, so a scratch server makes that of it.
  */
 #ifndef SOURCE_REDIS_REPLAY_POINT_H
 #define SOURCE_REDIS_REPLAY_POINT_H
@@ -13,6 +13,7 @@ struct err;
 struct landing;
 struct manifest_file;
 struct rdb_reader;
+struct redis;
 struct replay;
 struct restore_plan;
 struct restore_report;
@@ -44,9 +45,10 @@ int point_plan(const struct landing *landing, const struct backup_view *view,
 
 /*
  * Write base and commands where landing_begin has made room; `reader` has read the base.  What was
- * reached goes into the report.
+ * reached goes into the report.  A server of our own writes the RDB file of that state, if one is on
+ * this machine.
  */
-int point_write(struct landing *landing, const struct backup_view *view,
+int point_write(const struct redis *redis, struct landing *landing, const struct backup_view *view,
     const struct manifest_file *file, const struct restore_request *request,
     struct rdb_reader *reader, struct restore_report *report, struct err *err) MUST_CHECK;
 
