@@ -1,7 +1,8 @@
-"""A day of the calendar on real servers, at 72 times the speed of a day: in a minute its first hour.
+"""The calendar under a clock of our own: a day of it on real servers, and what weeks leave in the store.
 
-BLACKSTART_SOAK_S=1200 is the whole day.
+BLACKSTART_SOAK_S=1200 lets the whole day pass, at 72 times its speed; else it is the first hour.
 """
+import datetime
 import json
 import os
 import statistics
@@ -10,6 +11,7 @@ import time
 import pytest
 
 import plant
+from page_plant import JOBS, PagePlant
 from daemon import MONDAY, Daemon, build_clock
 from plant import ADMIN, ADMIN_PASSWORD
 from redis_fixtures import bs, password, redis  # pylint: disable=unused-import
@@ -18,6 +20,7 @@ FAST = 72
 SECONDS = int(os.environ.get("BLACKSTART_SOAK_S", "60"))
 BEGIN = MONDAY + 55 * 60  # five minutes before the first of the night's jobs
 GROWTH_MAX_KB = 256
+AFTER = datetime.timedelta(minutes=5)  # a run has ended, and retention looks
 
 CONFIG = """\
 site: soak
@@ -32,28 +35,38 @@ jobs:
   pg-base: {{ source: postgresql, do: base, at: "01:00", keep: 7d }}
   pg-daily: {{ source: postgresql, do: dump, at: "02:00", keep: 30d, verify: {{ level: 1 }} }}
   redis-6h: {{ source: redis, do: rdb, cron: "0 */6 * * *", keep: 7d }}
-  redis-copy: {{ source: redis, do: rdb, folder: copy, after: [pg-base], keep: 7d }}
-  often: {{ source: redis, do: rdb, folder: often, every: 10min, keep: 3h }}
+"""
+OFTEN = """\
+  redis-copy: { source: redis, do: rdb, folder: copy, after: [pg-base], keep: 7d }
+  often: { source: redis, do: rdb, folder: often, every: 10min, keep: 3h }
 """
 
 
 @pytest.fixture
-def daemon(bs, work, base_folder, redis, password, pg):
-    made = Daemon(bs, work, build_clock(base_folder), redis, password, BEGIN, FAST)
-    pg_password = os.path.join(work, "pg-password")
-    with open(pg_password, "w", encoding="utf-8") as file:
-        file.write(ADMIN_PASSWORD + "\n")
-    os.chmod(pg_password, 0o600)
-    with open(made.path, "w", encoding="utf-8") as file:
-        file.write(CONFIG.format(
-            state=made.state, store=made.store, port=made.port, pg_port=pg.port, user=ADMIN,
-            pg_password=pg_password, database=plant.EMPTY_DATABASE, redis_port=redis.port,
-            redis_password=password))
-    bs.ok("backup", redis.url, "--store", made.store, "--password-file", password)
-    yield made
-    if made.running and made.running.is_running():
-        made.kill()
-    made.end_workers()
+def new_daemon(bs, work, base_folder, redis, password, pg):
+    made = []
+
+    def make(begin, fast, more=""):
+        daemon = Daemon(bs, work, build_clock(base_folder), redis, password, begin, fast)
+        made.append(daemon)
+        pg_password = os.path.join(work, "pg-password")
+        with open(pg_password, "w", encoding="utf-8") as file:
+            file.write(ADMIN_PASSWORD + "\n")
+        os.chmod(pg_password, 0o600)
+        with open(daemon.path, "w", encoding="utf-8") as file:
+            file.write(CONFIG.format(
+                state=daemon.state, store=daemon.store, port=daemon.port, pg_port=pg.port,
+                user=ADMIN, pg_password=pg_password, database=plant.EMPTY_DATABASE,
+                redis_port=redis.port, redis_password=password) + more)
+        bs.ok("backup", redis.url, "--store", daemon.store, "--password-file", password,
+              "--name", "other")
+        daemon.set_clock(begin)
+        return daemon.start()
+    yield make
+    for daemon in made:
+        if daemon.running and daemon.running.is_running():
+            daemon.kill()
+        daemon.end_workers()
 
 
 def rss_kb(pid):
@@ -62,10 +75,9 @@ def rss_kb(pid):
 
 
 @pytest.mark.slow
-def test_a_day_of_the_calendar(bs, daemon):
+def test_a_day_of_the_calendar(bs, new_daemon):
     """Every run is there and well, and the daemon is as large at the end as it was."""
-    daemon.set_clock(BEGIN)
-    daemon.start()
+    daemon = new_daemon(BEGIN, FAST, OFTEN)
     sizes, end = [], time.monotonic() + SECONDS
     while time.monotonic() < end:
         for path in ("/api/v1/state", "/metrics", "/healthz"):
@@ -88,3 +100,54 @@ def test_a_day_of_the_calendar(bs, daemon):
     six_hourly = (BEGIN - MONDAY + SECONDS * FAST) // (6 * 3600)
     assert done.count("redis-6h") in (max(six_hourly - 1, 0), six_hourly), done
     bs.ok("verify", "--all", "--level", "1", "-c", daemon.path)
+
+
+class Calendar:
+    """The user's calendar over weeks: what the runs leave, by a clock that is set before each."""
+
+    def __init__(self, bs, work, clock):
+        self.bs, self.clock = bs, clock
+        self.plant = PagePlant(work, bs, jobs={name: rule for name, rule in JOBS.items()
+                                               if name != "pg-wal"})
+        self.made = {}
+
+    def env(self, at):
+        return {"LD_PRELOAD": self.clock, "FAST_CLOCK": (
+            f"1 {time.time()} {time.clock_gettime(time.CLOCK_BOOTTIME)} {at.timestamp()}")}
+
+    def run(self, job, source, kind, at):
+        """A good run, and then retention, as it follows on every run."""
+        self.made[self.plant.backup(job, source, kind, at)] = (job, at)
+        self.bs.ok("prune", "--confirm", "-c", self.plant.config,
+                   env=self.env(at + AFTER))
+
+    def left(self, at):
+        listed = self.bs.json("list", "-c", self.plant.config, env=self.env(at))["backups"]
+        return {row["id"] for row in listed}
+
+
+@pytest.mark.slow
+def test_weeks_leave_exactly_what_retention_promises(bs, work, base_folder):
+    """Each backup of a job's span is there, each older one is gone; looked at after every day."""
+    calendar = Calendar(bs, work, build_clock(base_folder))
+    begin = datetime.datetime(2026, 3, 2, tzinfo=datetime.timezone.utc)
+    spans = {"pg-daily": (30, False), "pg-base": (7, True), "redis-6h": (7, True)}
+    for day in range(33):
+        for hour, job, source, kind in ((0, "redis-6h", "redis", "rdb"),
+                                        (1, "pg-base", "postgresql", "base"),
+                                        (2, "pg-daily", "postgresql", "dump"),
+                                        (6, "redis-6h", "redis", "rdb"),
+                                        (12, "redis-6h", "redis", "rdb"),
+                                        (18, "redis-6h", "redis", "rdb")):
+            at = begin + datetime.timedelta(days=day, hours=hour)
+            calendar.run(job, source, kind, at)
+        promised = set()
+        for job, (span, is_base) in spans.items():
+            horizon = at + AFTER - datetime.timedelta(days=span)
+            made = {when: name for name, (of, when) in calendar.made.items() if of == job}
+            promised |= {name for when, name in made.items() if when > horizon}
+            older = [when for when in made if when <= horizon]
+            # Every second of the span can be reached only from a base that is older than it.
+            promised |= {made[max(older)]} if is_base and older else set()
+        assert calendar.left(at) == promised, f"day {day}"
+    assert len(promised) == 30 + (7 + 1) + (7 * 4 + 1)
