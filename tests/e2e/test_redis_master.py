@@ -73,10 +73,13 @@ def start_again(server, *settings):
 
 @BOTH_AOF
 @BOTH_LOADS
-def test_all_of_it_comes_back_and_stays(backup, redis, new_redis, restore, aof, is_tight):
+def test_all_of_it_comes_back_and_stays(bs, backup, redis, new_redis, restore, aof, is_tight):
     backup()
-    server = new_redis(*aof, *(["--maxmemory", "3mb"] if is_tight else [])).start()
+    limit = ["--maxmemory", str(int(redis.info("used_memory")) + 300_000)] if is_tight else []
+    server = new_redis(*aof, *limit).start()
     old_data(server)
+    plan = bs.ok("plan", *restore.words(server))
+    assert ("what it has stays until it has loaded" in plan.out) != is_tight
     result = restore.run(server)
     assert_same(server, redis)
     assert "and is a master" in result.out and "as in the file" in result.out
