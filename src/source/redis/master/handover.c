@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -322,22 +323,16 @@ has_loaded(const struct handover *handover, const struct str *info)
 	return str_equals(id, handover->id);
 }
 
-static void
-set_hint(struct err *err, const char *text, const char *name)
-{
-	(void)err_hint(err, "%s: redis-cli -u redis://%s REPLICAOF NO ONE", text, name);
-}
-
 /* It is our replica still, and what it holds is known. */
 static void
 leave(struct handover *handover, bool is_ours, struct err *err)
 {
-	const char *name = handover->target.name;
-
 	if (is_ours) {
 		(void)err_wrap(err,
 		    "the server has loaded the backup, and is left as a replica of us, so read-only");
-		set_hint(err, "Type the restore again; or make it a master with what it has", name);
+		(void)err_hint(err,
+		    "Type the restore again; or make it a master with what it has: redis-cli -u redis://%s REPLICAOF NO ONE",
+		    handover->target.name);
 		return;
 	}
 	(void)err_wrap(err,
@@ -364,7 +359,7 @@ await_quiet(struct handover *handover, struct str *info, struct err *err)
 	}
 }
 
-/* While it loads it lets nobody in, and that ends. */
+/* While it loads it lets nobody in, and that ends; that its master is gone (MASTERDOWN) does not. */
 static int
 reconnect(struct handover *handover, struct err *err)
 {
@@ -374,7 +369,7 @@ reconnect(struct handover *handover, struct err *err)
 		handover->conn = redis_conn_open_steady(handover->redis, err);
 		if (handover->conn != NULL)
 			return 0;
-		if (err->kind != ERR_BUSY)
+		if (err->kind != ERR_BUSY || strstr(err->msg, "LOADING") == NULL)
 			return -1;
 		(void)poll(NULL, 0, BUSY_MS);
 	}
