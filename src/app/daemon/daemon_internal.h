@@ -8,6 +8,7 @@
 #include "app/web/web.h"
 #include "app/wire.h"
 #include "base/clock.h"
+#include "base/link.h"
 #include "base/scope.h"
 #include "base/vec.h"
 #include "catalog/catalog_schedule.h"
@@ -47,8 +48,9 @@ struct daemon_keeper {
 	struct loop_timer *again;
 	int64_t backoff_us;
 	struct mono_time started;
-	struct wall_time broken_since; /* 0: it runs */
-	bool is_unwanted;              /* the configuration names it no more */
+	struct link_state link; /* as it said last, or as we know when it does not run */
+	char *why;              /* owned, and link.why */
+	bool is_unwanted;       /* the configuration names it no more */
 };
 
 struct daemon {
@@ -111,6 +113,8 @@ void daemon_leave_runs(struct daemon *daemon);
 
 /* ---- keepers.c ---- */
 void daemon_update_keepers(struct daemon *daemon);
+/* Put how they are connected into the catalog, for `status`. */
+void daemon_note_keepers(struct daemon *daemon);
 void daemon_stop_keepers(struct daemon *daemon);
 void daemon_free_keepers(struct daemon *daemon);
 
