@@ -3,6 +3,7 @@ import os
 import random
 import signal
 import socket
+import time
 
 import pytest
 
@@ -358,3 +359,42 @@ def test_postgresql_too(serve, pg, work):
         -1, 1}
     daemon.stop()
     daemon.assert_each_due_time_has_one_record("dump", 120)
+
+
+def test_the_log_is_kept_while_it_serves(bs, work, fast_clock, redis, password, small):
+    """The receiver dies and comes again, the server goes and comes again: nothing of the log is missing."""
+    server = small()
+    daemon = Daemon(bs, work, fast_clock, redis, password, time.time(), 1)
+    secret = os.path.join(work, "pg-password")
+    with open(secret, "w", encoding="utf-8") as file:
+        file.write(ADMIN_PASSWORD + "\n")
+    os.chmod(secret, 0o600)
+    daemon.write({})
+    with open(daemon.path, encoding="utf-8") as file:
+        text = file.read()
+    source = (f"sources:\n  postgresql: {{ type: postgres, host: 127.0.0.1, port: {server.port}, "
+              f"user: {ADMIN}, password_file: {secret} }}\n")
+    with open(daemon.path, "w", encoding="utf-8") as file:
+        file.write(text.replace("sources:\n", source) +
+                   "  pg-wal: { source: postgresql, do: wal, continuous: true, keep: 7d }\n")
+    bs.ok("backup", redis.url, "--store", daemon.store, "--password-file", password)
+    daemon.start()
+
+    def is_kept():
+        lsn = server.value("SELECT pg_current_wal_flush_lsn()")
+        return server.value(f"SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= '{lsn}'")
+    wait_for(is_kept)
+    victim, = [pid for pid in daemon.workers()
+               if b"pg-wal" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")]
+    os.kill(victim, signal.SIGKILL)
+    server.sql("CREATE TABLE t AS SELECT generate_series(1, 10000)")
+    wait_for(is_kept)
+    server.stop()
+    server.start()
+    server.sql("INSERT INTO t SELECT generate_series(1, 10000); SELECT pg_switch_wal()")
+    wait_for(is_kept)
+    folder = os.path.join(daemon.store, "postgresql/wal")
+    wait_for(lambda: [name for name in os.listdir(folder) if name.endswith(".zst")])
+    daemon.stop()
+    window = bs.json("window", "postgresql", "-c", daemon.path, expect=(0, 3))
+    assert window["gaps"] == [], window
