@@ -84,6 +84,20 @@ add_history(json_t *to, const struct state_job *job)
 }
 
 static json_t *
+link_json(const struct link_row *link)
+{
+	if (link->told.us == 0)
+		return json_null();
+
+	return json_pack("{s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "state",
+	    link_phase_name(link->state.phase), "since", out_json_time(link->state.since),
+	    "behind_bytes", (json_int_t)link->state.behind_bytes, "behind_us",
+	    (json_int_t)link->state.behind_us, "why",
+	    out_json_text(link->state.why[0] != '\0' ? link->state.why : NULL), "next_try",
+	    out_json_time(link->state.next_try), "told", out_json_time(link->told));
+}
+
+static json_t *
 job_json(const struct overview_job *job, const struct state_job *history)
 {
 	json_t *root = json_object();
@@ -105,6 +119,7 @@ job_json(const struct overview_job *job, const struct state_job *history)
 	(void)json_object_set_new(root, "max_age_us", json_integer(job->max_age_us));
 	(void)json_object_set_new(root, "next_run", out_json_time(job->next_run));
 	(void)json_object_set_new(root, "continuous", json_boolean(job->is_continuous));
+	(void)json_object_set_new(root, "link", link_json(&job->link));
 	(void)json_object_set_new(root, "window_from", out_json_time(job->window_from));
 	(void)json_object_set_new(root, "window_to", out_json_time(job->window_to));
 	(void)json_object_set_new(root, "abnormal", out_json_text(job->abnormal));

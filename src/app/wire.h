@@ -67,10 +67,10 @@ int wire_open_catalog(struct wire *wire, struct err *err) MUST_CHECK;
 /*
  * Store and catalog as they are, without bringing the one up to the other: nothing here takes
  * longer the more there is.  *ret_store_failure as below.  ERR_DATA from the catalog is healed by
- * setting it aside.
+ * setting it aside.  With `known_failure` the store is not even tried: it is known to hang.
  */
-int wire_open_quick(struct wire *wire, const struct args *args, char **ret_store_failure,
-    struct err *err) MUST_CHECK;
+int wire_open_quick(struct wire *wire, const struct args *args, const char *known_failure,
+    char **ret_store_failure, struct err *err) MUST_CHECK;
 
 /*
  * Store and catalog for looking, or, when the store cannot be used, the catalog alone:

@@ -158,14 +158,14 @@ wire_open_catalog(struct wire *wire, struct err *err)
 }
 
 int
-wire_open_quick(struct wire *wire, const struct args *args, char **ret_store_failure,
-    struct err *err)
+wire_open_quick(struct wire *wire, const struct args *args, const char *known_failure,
+    char **ret_store_failure, struct err *err)
 {
 	struct err unusable = ERR_INIT;
-	char *failure = NULL;
+	char *failure = xstrdup(known_failure);
 	unsigned lost;
 
-	if (open_store(wire, args, WIRE_READ, &unusable) < 0) {
+	if (failure == NULL && open_store(wire, args, WIRE_READ, &unusable) < 0) {
 		close_store(wire);
 		failure = xstrdup(unusable.msg);
 	}

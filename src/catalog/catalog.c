@@ -229,6 +229,18 @@ static const char *const migrations[] = {
 	"  who TEXT NOT NULL,"
 	"  why TEXT"
 	");",
+
+	/* How the job of a continuous stream is connected, as it said last: struct link_state. */
+	"CREATE TABLE link ("
+	"  job TEXT PRIMARY KEY NOT NULL,"
+	"  told INTEGER NOT NULL,"
+	"  phase INTEGER NOT NULL,"
+	"  since INTEGER NOT NULL,"
+	"  next_try INTEGER NOT NULL,"
+	"  behind_bytes INTEGER NOT NULL,"
+	"  behind_us INTEGER NOT NULL,"
+	"  why TEXT NOT NULL"
+	") WITHOUT ROWID;",
 };
 
 /* Make the file ourselves: SQLite would give it a mode by the umask, and its log copies that. */

@@ -356,6 +356,79 @@ catalog_mark_put(struct catalog *catalog, const char *name, struct wall_time at,
 	return sql_run(catalog, statement, "write a mark", err);
 }
 
+/* ---- links --------------------------------------------------------------------------------- */
+
+void
+link_row_done(struct link_row *row)
+{
+	free(row->why);
+	*row = (struct link_row){ .why = NULL };
+}
+
+int
+catalog_link_get(struct catalog *catalog, const char *job, struct link_row *ret_row,
+    struct err *err)
+{
+	SCOPED(sql_finalizep)
+	sqlite3_stmt *statement = sql_prepare(catalog,
+	    "SELECT told, phase, since, next_try, behind_bytes, behind_us, why FROM link"
+	    " WHERE job = ?",
+	    err);
+	struct sql_binder to = { .statement = statement };
+	struct sql_reader from = { .statement = statement };
+	int64_t phase;
+	int got;
+
+	if (statement == NULL)
+		return -1;
+	sql_bind_text(&to, job);
+	got = sql_step(catalog, statement, "read the state of a stream", err);
+	if (got < 0)
+		return -1;
+	*ret_row = (struct link_row){ .why = NULL };
+	if (got == 0)
+		return 0;
+	ret_row->told = sql_read_time(&from);
+	phase = sql_read_int(&from);
+	ret_row->state.phase = phase >= LINK_UNKNOWN && phase <= LINK_WAITING
+	    ? (enum link_phase)phase
+	    : LINK_UNKNOWN;
+	ret_row->state.since = sql_read_time(&from);
+	ret_row->state.next_try = sql_read_time(&from);
+	ret_row->state.behind_bytes = sql_read_bytes(&from);
+	ret_row->state.behind_us = sql_read_int(&from);
+	ret_row->state.why = ret_row->why = sql_read_text(&from);
+
+	return 0;
+}
+
+int
+catalog_link_put(struct catalog *catalog, const char *job, const struct link_state *state,
+    struct wall_time told, struct err *err)
+{
+	SCOPED(sql_finalizep)
+	sqlite3_stmt *statement = sql_prepare(catalog,
+	    "INSERT OR REPLACE INTO link (job, told, phase, since, next_try, behind_bytes,"
+	    " behind_us, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+	    err);
+	struct sql_binder to = { .statement = statement };
+
+	if (statement == NULL)
+		return -1;
+	sql_bind_text(&to, job);
+	sql_bind_time(&to, told);
+	sql_bind_int(&to, state->phase);
+	sql_bind_time(&to, state->since);
+	sql_bind_time(&to, state->next_try);
+	sql_bind_bytes(&to, state->behind_bytes);
+	sql_bind_int(&to, state->behind_us);
+	sql_bind_text(&to, state->why != NULL ? state->why : "");
+
+	return sql_run(catalog, statement, "record the state of a stream", err);
+}
+
+/* ---- changes ------------------------------------------------------------------------------- */
+
 /* data_version moves with the commits of others, total_changes with our own. */
 int
 catalog_stamp(struct catalog *catalog, uint64_t *ret_stamp, struct err *err)

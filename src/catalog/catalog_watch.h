@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/link.h"
 #include "base/scope.h"
 #include "base/vec.h"
 #include "catalog/catalog.h"
@@ -76,6 +77,18 @@ int catalog_mark_get(struct catalog *catalog, const char *name, struct wall_time
     char **ret_value, struct err *err) MUST_CHECK;
 int catalog_mark_put(struct catalog *catalog, const char *name, struct wall_time at,
     const char *value, struct err *err) MUST_CHECK;
+
+/* How a job's stream is connected, and when that was told; told 0: nothing is known. */
+struct link_row {
+	struct wall_time told;
+	struct link_state state;
+	char *why; /* owned, and state.why */
+};
+int catalog_link_get(struct catalog *catalog, const char *job, struct link_row *ret_row,
+    struct err *err) MUST_CHECK;
+int catalog_link_put(struct catalog *catalog, const char *job, const struct link_state *state,
+    struct wall_time told, struct err *err) MUST_CHECK;
+void link_row_done(struct link_row *row);
 
 /*
  * A number that is another one when anything in the catalog was changed, by this process or any

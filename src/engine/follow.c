@@ -52,6 +52,7 @@ follow(struct engine *engine, const struct follow_job *job, const char *run_id, 
 		.client_name = job->client_name,
 		.heartbeat_us = job->heartbeat_us,
 		.settler = job->settler,
+		.link = job->link,
 	};
 
 	stream_bases_init(&bases, engine, job);

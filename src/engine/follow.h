@@ -12,6 +12,7 @@
 
 struct engine;
 struct err;
+struct link_teller;
 struct source;
 
 struct follow_job {
@@ -23,6 +24,7 @@ struct follow_job {
 	int64_t piece_age_us;  /* of a stream that is kept in pieces by age */
 	int64_t base_every_us; /* a new base when the newest is as old; 0: never by itself */
 	const char *const *base_maker; /* argv of what takes it, or NULL */
+	struct link_teller *link;      /* told how the connection is, or NULL */
 	const char *const *settler;    /* argv of `settle --follow` for this source, or NULL */
 };
 

@@ -14,6 +14,9 @@ enum {
 	RESTORES_SEEN = 200,
 };
 
+/* A daemon tells four times a minute how its streams are connected. */
+#define LINK_FRESH_US (60 * US_PER_S)
+
 static void
 job_done(struct overview_job *job)
 {
@@ -22,6 +25,7 @@ job_done(struct overview_job *job)
 	free(job->kind);
 	run_row_done(&job->last);
 	backup_row_done(&job->newest);
+	link_row_done(&job->link);
 	free(job->abnormal);
 	free(job->next_command);
 }
@@ -170,10 +174,25 @@ say(struct overview_job *job, char *abnormal, char *next_command)
 }
 
 static void
+judge_link(struct overview_job *job, struct wall_time now)
+{
+	const struct link_state *link = &job->link.state;
+	char text[CLOCK_TEXT_SIZE];
+
+	if (job->link.told.us == 0 || link->phase != LINK_WAITING)
+		return;
+	clock_format_duration(now.us - link->since.us, text);
+	say(job, xasprintf("not connected for %s: %s", text, link->why),
+	    xasprintf("blackstart check %s", job->source));
+}
+
+static void
 judge_stream(struct overview_job *job, struct wall_time now)
 {
 	char age[CLOCK_TEXT_SIZE];
 	char limit[CLOCK_TEXT_SIZE];
+
+	judge_link(job, now);
 
 	if (job->stream->failure != NULL)
 		say(job,
@@ -262,12 +281,25 @@ find_stream_run(struct engine *engine, struct overview_job *job, struct err *err
 	return 0;
 }
 
+/* What nobody keeps up to date is not known any more. */
 static int
-look_at_stream(struct engine *engine, struct overview_job *job, struct err *err)
+find_link(struct engine *engine, struct overview_job *job, struct wall_time now, struct err *err)
+{
+	if (catalog_link_get(engine->catalog, job->job, &job->link, err) < 0)
+		return -1;
+	if (now.us - job->link.told.us > LINK_FRESH_US)
+		link_row_done(&job->link);
+
+	return 0;
+}
+
+static int
+look_at_stream(struct engine *engine, struct overview_job *job, struct wall_time now,
+    struct err *err)
 {
 	const struct window_report *report = &job->stream->report;
 
-	if (find_stream_run(engine, job, err) < 0)
+	if (find_stream_run(engine, job, err) < 0 || find_link(engine, job, now, err) < 0)
 		return -1;
 	job->stored_bytes = report->stored_bytes;
 	for (size_t i = 0; i < report->spans.count; i++) {
@@ -288,12 +320,13 @@ look_at_stream(struct engine *engine, struct overview_job *job, struct err *err)
 }
 
 static int
-look_at_streams(struct engine *engine, struct overview *overview, struct err *err)
+look_at_streams(struct engine *engine, struct overview *overview, struct wall_time now,
+    struct err *err)
 {
 	for (size_t i = 0; i < overview->jobs.count; i++) {
 		struct overview_job *job = &overview->jobs.items[i];
 
-		if (job->stream != NULL && look_at_stream(engine, job, err) < 0)
+		if (job->stream != NULL && look_at_stream(engine, job, now, err) < 0)
 			return -1;
 	}
 
@@ -375,7 +408,8 @@ overview_make(struct engine *engine, const struct overview_expectation *expected
 
 	for (size_t i = 0; i < expected_count; i++)
 		expect(&overview, &expected[i]);
-	if (add_runs(engine, &overview, err) < 0 || look_at_streams(engine, &overview, err) < 0 ||
+	if (add_runs(engine, &overview, err) < 0 ||
+	    look_at_streams(engine, &overview, now, err) < 0 ||
 	    add_backups(engine, &overview, err) < 0 || add_restores(engine, &overview, err) < 0 ||
 	    store_space(engine->store, &overview.space, err) < 0)
 		return -1;

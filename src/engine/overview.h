@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "base/vec.h"
 #include "catalog/catalog.h"
+#include "catalog/catalog_watch.h"
 #include "store/store.h"
 
 struct calendar;
@@ -71,6 +72,7 @@ struct overview_job {
 	const struct calendar *calendar;
 	struct wall_time window_from; /* of a stream: any second from here ... */
 	struct wall_time window_to;   /* ... to here can be brought back; 0: none */
+	struct link_row link;         /* how it is connected; told 0: not known */
 	char *abnormal;               /* why it needs a look, NULL: well */
 	char *next_command;           /* what to type then */
 };

@@ -192,6 +192,15 @@ note_window(struct seen_job *job, const struct window_report *report)
 		job->gap = xstrdup(report->gaps.items[report->gaps.count - 1].text);
 }
 
+/* A window that is older than what may be missing would raise alarms of its own. */
+static int64_t
+lane_age_us(const struct watch_job *of)
+{
+	int64_t quarter_us = of->stream_max_age_us / 4;
+
+	return quarter_us > 0 && quarter_us < LANE_MAX_AGE_US ? quarter_us : LANE_MAX_AGE_US;
+}
+
 static void
 see_stream(struct seeing *seeing, struct seen_job *job)
 {
@@ -203,7 +212,7 @@ see_stream(struct seeing *seeing, struct seen_job *job)
 		return;
 	}
 	lane = lanes_get(&seeing->look->memory->lanes, seeing->engine, job->of->stream,
-	    LANE_MAX_AGE_US);
+	    lane_age_us(job->of));
 	if (lane->failure != NULL) {
 		log_debug("watch: window of '%s': %s", job->of->source, lane->failure);
 		job->is_window_unknown = true;

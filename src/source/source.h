@@ -22,6 +22,7 @@ struct archive;
 struct blob;
 struct err;
 struct json_t;
+struct link_teller;
 struct manifest;
 struct manifest_file;
 struct progress;
@@ -125,6 +126,7 @@ struct follow_request {
 	int64_t heartbeat_us;    /* a commit of our own when the source is quiet; 0: none */
 	const char *const *settler; /* argv of a child that settles when told; NULL: do it here */
 	bool is_once;               /* do not try again when the connection ends (tests) */
+	struct link_teller *link;   /* told how the connection is */
 	uint64_t stop_position;     /* end when this much is durable; 0: only when stopped */
 };
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { MAGIC_SIZE = 3, NUMBERS_SIZE = 16, RESULT_SIZE = 8 };
+enum { MAGIC_SIZE = 3, NUMBERS_SIZE = 16, STATE_SIZE = 36, RESULT_SIZE = 8 };
 static const uint8_t magic[MAGIC_SIZE] = { 'b', 's', 'w' };
 
 static void
@@ -35,6 +35,28 @@ put_text(uint8_t *data, size_t size, const char *text)
 	return size + length;
 }
 
+static void
+put_link(uint8_t *to, const struct link_state *link)
+{
+	put(to, link->phase, 4);
+	put(to + 4, (uint64_t)link->since.us, 8);
+	put(to + 12, (uint64_t)link->next_try.us, 8);
+	put(to + 20, link->behind_bytes, 8);
+	put(to + 28, (uint64_t)link->behind_us, 8);
+}
+
+static void
+get_link(const uint8_t *from, struct link_state *link)
+{
+	uint64_t phase = get(from, 4);
+
+	link->phase = phase <= LINK_WAITING ? (enum link_phase)phase : LINK_UNKNOWN;
+	link->since.us = (int64_t)get(from + 4, 8);
+	link->next_try.us = (int64_t)get(from + 12, 8);
+	link->behind_bytes = get(from + 20, 8);
+	link->behind_us = (int64_t)get(from + 28, 8);
+}
+
 size_t
 frame_pack(const struct frame *frame, uint8_t *data)
 {
@@ -50,7 +72,11 @@ frame_pack(const struct frame *frame, uint8_t *data)
 		put(data + size + 4, frame->warnings_count, 4);
 		size += RESULT_SIZE;
 	}
-	size = put_text(data, size, frame->text);
+	if (frame->kind == FRAME_STATE) {
+		put_link(data + size, &frame->link);
+		size += STATE_SIZE;
+	}
+	size = put_text(data, size, frame->kind == FRAME_STATE ? frame->link.why : frame->text);
 	if (frame->kind == FRAME_RESULT && size < FRAME_MAX) {
 		data[size++] = '\0';
 		size = put_text(data, size, frame->hint);
@@ -66,7 +92,19 @@ frame_pack(const struct frame *frame, uint8_t *data)
 static size_t
 fixed_size(enum frame_kind kind)
 {
-	return kind == FRAME_PROGRESS ? NUMBERS_SIZE : kind == FRAME_RESULT ? RESULT_SIZE : 0;
+	switch (kind) {
+	case FRAME_PROGRESS:
+		return NUMBERS_SIZE;
+	case FRAME_STATE:
+		return STATE_SIZE;
+	case FRAME_RESULT:
+		return RESULT_SIZE;
+	case FRAME_STARTED:
+	case FRAME_WARNING:
+		break;
+	}
+
+	return 0;
 }
 
 static int
@@ -102,6 +140,10 @@ tell(const uint8_t *data, size_t payload, frame_function *function, void *contex
 		frame.warnings_count = (unsigned)get(body + 4, 4);
 	}
 	frame.text = (const char *)body + fixed;
+	if (frame.kind == FRAME_STATE) {
+		get_link(body, &frame.link);
+		frame.link.why = frame.text;
+	}
 	length = strnlen(frame.text, payload - fixed);
 	if (fixed + length < payload)
 		frame.hint = frame.text + length + 1;

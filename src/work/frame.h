@@ -5,7 +5,7 @@
  *   started        the run's id
  *   progress       done(8) total(8) phase
  *   warning        text
- *   state          text: of a keeper, what it is doing
+ *   state          phase(4) since(8) next_try(8) behind_bytes(8) behind_us(8) why: of a stream
  *   result         kind(4) warnings(4) message NUL hint
  *
  * A frame is written with one call and is shorter than PIPE_BUF, so that frames never mix.
@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/link.h"
 #include "base/scope.h"
 
 enum frame_kind {
@@ -37,8 +38,9 @@ struct frame {
 	uint64_t total_bytes;
 	enum err_kind failure; /* result: ERR_NONE is success */
 	unsigned warnings_count;
-	const char *text; /* a loan: the run's id, phase, text, message */
-	const char *hint; /* a loan */
+	struct link_state link; /* state; its `why` is a loan */
+	const char *text;       /* a loan: the run's id, phase, text, message */
+	const char *hint;       /* a loan */
 };
 
 /* Into `data` of FRAME_MAX bytes; gives its size.  A text that is too long is cut. */

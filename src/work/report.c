@@ -41,9 +41,10 @@ report_warning(int fd, const char *text)
 }
 
 void
-report_state(int fd, const char *text)
+report_link(int fd, const struct link_state *state)
 {
-	send_text(fd, FRAME_STATE, text);
+	if (fd >= 0)
+		(void)send_frame(fd, &(struct frame){ .kind = FRAME_STATE, .link = *state });
 }
 
 void

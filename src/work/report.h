@@ -8,12 +8,13 @@
 #include "base/scope.h"
 
 struct err;
+struct link_state;
 struct progress;
 
 void report_started(int fd, const char *run_id);
 void report_progress(int fd, const struct progress *progress);
 void report_warning(int fd, const char *text);
-void report_state(int fd, const char *text);
+void report_link(int fd, const struct link_state *state);
 
 /* The last word; NULL failure is success.  Waits a second for a reader that is slow. */
 void report_result(int fd, const struct err *failure, unsigned warnings_count);

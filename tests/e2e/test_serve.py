@@ -1,9 +1,9 @@
 """The daemon on a real Redis, in fast time: runs happen once, whatever is done to it."""
+import ctypes
 import os
 import random
 import signal
 import socket
-import time
 
 import pytest
 
@@ -361,40 +361,87 @@ def test_postgresql_too(serve, pg, work):
     daemon.assert_each_due_time_has_one_record("dump", 120)
 
 
-def test_the_log_is_kept_while_it_serves(bs, work, fast_clock, redis, password, small):
-    """The receiver dies and comes again, the server goes and comes again: nothing of the log is missing."""
-    server = small()
-    daemon = Daemon(bs, work, fast_clock, redis, password, time.time(), 1)
-    secret = os.path.join(work, "pg-password")
-    with open(secret, "w", encoding="utf-8") as file:
-        file.write(ADMIN_PASSWORD + "\n")
-    os.chmod(secret, 0o600)
-    daemon.write({})
-    with open(daemon.path, encoding="utf-8") as file:
-        text = file.read()
-    source = (f"sources:\n  postgresql: {{ type: postgres, host: 127.0.0.1, port: {server.port}, "
-              f"user: {ADMIN}, password_file: {secret} }}\n")
-    with open(daemon.path, "w", encoding="utf-8") as file:
-        file.write(text.replace("sources:\n", source) +
-                   "  pg-wal: { source: postgresql, do: wal, continuous: true, keep: 7d }\n")
-    bs.ok("backup", redis.url, "--store", daemon.store, "--password-file", password)
-    daemon.start()
+def standing(daemon, text):
+    return [row for row in daemon.rows("SELECT * FROM alarm WHERE severity > 0")
+            if text in (row["text"] or "") + (row["cause"] or "")]
 
-    def is_kept():
-        lsn = server.value("SELECT pg_current_wal_flush_lsn()")
-        return server.value(f"SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= '{lsn}'")
-    wait_for(is_kept)
-    victim, = [pid for pid in daemon.workers()
-               if b"pg-wal" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")]
-    os.kill(victim, signal.SIGKILL)
-    server.sql("CREATE TABLE t AS SELECT generate_series(1, 10000)")
-    wait_for(is_kept)
-    server.stop()
-    server.start()
-    server.sql("INSERT INTO t SELECT generate_series(1, 10000); SELECT pg_switch_wal()")
-    wait_for(is_kept)
-    folder = os.path.join(daemon.store, "postgresql/wal")
-    wait_for(lambda: [name for name in os.listdir(folder) if name.endswith(".zst")])
+
+def test_a_store_that_comes_later(serve, work, redis, bs):
+    """Not there, then of another site, then ours: told each time, and begun by itself."""
+    daemon = serve({"often": OFTEN})
     daemon.stop()
-    window = bs.json("window", "postgresql", "-c", daemon.path, expect=(0, 3))
-    assert window["gaps"] == [], window
+    ours, other = os.path.join(work, "ours"), os.path.join(work, "other")
+    os.rename(daemon.store, ours)
+    with open(daemon.path, encoding="utf-8") as file:
+        config = file.read()
+    with open(daemon.path, "w", encoding="utf-8") as file:
+        file.write(config.replace(daemon.store, other).replace("site: test", "site: elsewhere"))
+    bs.ok("run", "often", "-c", daemon.path)
+    with open(daemon.path, "w", encoding="utf-8") as file:
+        file.write(config.replace(daemon.store + " }", daemon.store + ", require_mount: true }"))
+    daemon.start()
+    wait_for(lambda: standing(daemon, "not mounted") or standing(daemon, "mount"), 60,
+             lambda: daemon.rows("SELECT * FROM alarm"))
+    answer = daemon.ask("/api/v1/state")
+    assert " 503 " in answer.splitlines()[0] and daemon.store in answer, answer
+    assert "blackstart_store_usable 0" in daemon.ask("/metrics")
+    daemon.stop()
+    with open(daemon.path, "w", encoding="utf-8") as file:
+        file.write(config)
+    os.rename(other, daemon.store)
+    daemon.start()
+    wait_for(lambda: standing(daemon, "elsewhere"), 60, lambda: daemon.rows("SELECT * FROM alarm"))
+    assert "elsewhere" in daemon.ask("/api/v1/state")
+    os.rename(daemon.store, other)
+    os.rename(ours, daemon.store)
+    daemon.wait_log("the store can be used again")
+    wait_for(lambda: not standing(daemon, "elsewhere"))
+    before = len(daemon.runs("often", "ok"))
+    daemon.wait_runs("often", before + 1, "ok")
+    assert " 200 " in daemon.ask("/api/v1/state").splitlines()[0]
+
+
+class HangingMount:
+    """A file system whose server took the mount and never answers: whoever touches it waits."""
+
+    def __init__(self, path):
+        self.path = path.encode()
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = os.open("/dev/fuse", os.O_RDWR)
+        options = f"fd={self.fd},rootmode=40000,user_id=0,group_id=0".encode()
+        if self.libc.mount(b"hang", self.path, b"fuse", 0, options) != 0:
+            raise OSError(ctypes.get_errno(), "mount")
+
+    def end(self):
+        """What lies below is there again, and those who wait are told that nobody is."""
+        if self.fd is not None:
+            detach = 2
+            assert self.libc.umount2(self.path, detach) == 0
+            os.close(self.fd)
+            self.fd = None
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="mounts")
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_a_store_that_hangs(serve, when):
+    daemon = serve({"often": OFTEN})
+    if when == "before":
+        daemon.stop()
+    mount = HangingMount(daemon.store)
+    try:
+        if when == "before":
+            daemon.start()
+        daemon.wait_log("does not answer: its mount hangs")
+        wait_for(lambda: standing(daemon, "does not answer"), 60,
+                 lambda: daemon.rows("SELECT * FROM alarm"))
+        answer = daemon.ask("/api/v1/state")
+        assert " 503 " in answer.splitlines()[0] and "does not answer" in answer, answer
+        daemon.running.signal(signal.SIGHUP)
+        daemon.wait_log("the configuration was read again")
+    finally:
+        mount.end()
+    daemon.wait_log("the store can be used again")
+    wait_for(lambda: not standing(daemon, "does not answer"))
+    before = len(daemon.runs("often", "ok"))
+    daemon.wait_runs("often", before + 1, "ok")
+    assert " 200 " in daemon.ask("/api/v1/state").splitlines()[0]

@@ -11,6 +11,7 @@
 
 #include "app/wire.h"
 #include "base/clock.h"
+#include "base/link.h"
 #include "base/progress.h"
 #include "base/scope.h"
 #include "work/order.h"
@@ -35,6 +36,7 @@ struct cli {
 	struct order order; /* fd -1: no daemon started us */
 	struct run_order run_order;
 	struct progress progress;
+	struct link_teller link;           /* of a stream */
 	struct mono_time progress_line_at; /* of the last line where there is no terminal */
 	unsigned progress_tenth;
 };

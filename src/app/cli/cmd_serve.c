@@ -16,6 +16,7 @@
 #include "catalog/catalog_schedule.h"
 #include "config/config.h"
 #include "sched/calendar.h"
+#include "store/store.h"
 
 enum { NEXT_USUAL = 10 };
 #define MAINTENANCE_USUAL_US (INT64_C(2) * 3600 * US_PER_S)
@@ -24,6 +25,15 @@ enum { NEXT_USUAL = 10 };
 static int
 cmd_serve(struct cli *cli, struct err *err)
 {
+	struct store_space space;
+
+	/* For the daemon: whatever comes of it, it must only come back. */
+	if (args_flag(cli->args, "look"))
+		return wire_open_store_alone(&cli->wire, cli->args, WIRE_READ, err) < 0 ||
+			store_space(cli->wire.engine.store, &space, err) < 0
+		    ? -1
+		    : EXIT_OK;
+
 	return daemon_serve(&cli->wire, cli->args, err) < 0 ? -1 : EXIT_OK;
 }
 

@@ -14,11 +14,50 @@
 #include "engine/state.h"
 #include "store/store.h"
 
+/* "catching up, 1.2 GiB and 34 s behind", "waiting to reconnect for 3 min, next try in 5 s". */
+static const char *
+link_text(const struct link_state *link, char *text, size_t size)
+{
+	struct wall_time now = clock_wall();
+	char first[CLOCK_TEXT_SIZE], second[CLOCK_TEXT_SIZE], bytes[32];
+
+	clock_format_duration(now.us - link->since.us, first);
+	switch (link->phase) {
+	case LINK_UNKNOWN:
+	case LINK_CONNECTING:
+		(void)snprintf(text, size, "connecting for %s", first);
+		break;
+	case LINK_COPYING:
+		(void)snprintf(text, size, "taking a full copy for %s", first);
+		break;
+	case LINK_CATCHING_UP:
+		(void)snprintf(text, size, "catching up, %s and %s behind",
+		    format_bytes(link->behind_bytes, bytes),
+		    clock_format_duration(link->behind_us, second));
+		break;
+	case LINK_CONNECTED:
+		(void)snprintf(text, size, "connected for %s", first);
+		break;
+	case LINK_WAITING:
+		if (link->next_try.us > now.us)
+			(void)snprintf(text, size, "waiting to reconnect for %s, next try in %s",
+			    first, clock_format_duration(link->next_try.us - now.us, second));
+		else
+			(void)snprintf(text, size, "waiting to reconnect for %s, trying now",
+			    first);
+		break;
+	}
+
+	return text;
+}
+
 static const char *
 last_text(const struct overview_job *job, char *text, size_t size)
 {
 	char ago[2 * CLOCK_TEXT_SIZE];
 
+	if (job->link.told.us != 0)
+		return link_text(&job->link.state, text, size);
 	if (job->is_running && job->last.id != NULL && job->stream != NULL) {
 		(void)snprintf(text, size, "running for %s",
 		    clock_format_duration(clock_wall().us - job->last.started.us, ago));

@@ -81,6 +81,14 @@ tell_progress(const struct progress *progress, void *context)
 }
 
 static void
+tell_link(const struct link_state *state, void *context)
+{
+	const struct cli *cli = context;
+
+	report_link(cli->order.fd, state);
+}
+
+static void
 read_global_options(struct cli *cli)
 {
 	cli->is_json = args_flag(cli->args, "json");
@@ -91,6 +99,8 @@ read_global_options(struct cli *cli)
 	if (cli->order.fd >= 0) {
 		cli->is_quiet = true;
 		cli->progress.listener = tell_progress;
+		cli->link.listener = tell_link;
+		cli->link.context = cli;
 		cli->run_order = (struct run_order){
 			.due = cli->order.due,
 			.attempt = cli->order.attempt,

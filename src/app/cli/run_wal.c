@@ -35,6 +35,7 @@ receive(struct cli *cli, const struct config_job *job, struct source *source, st
 		.base_every_us = job->base_every_us,
 		.base_maker = base_maker,
 		.settler = settler,
+		.link = &cli->link,
 	};
 
 	return follow_run(&cli->wire.engine, &order, err);

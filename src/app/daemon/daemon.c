@@ -11,12 +11,14 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "catalog/catalog.h"
 #include "config/config.h"
 #include "os/file.h"
 #include "os/lockfile.h"
 #include "os/loop.h"
 #include "os/service.h"
+#include "store/store.h"
 #include "work/worker.h"
 
 enum { TICKS_PER_LOOK = 4, ARGV_MAX = 8 };
@@ -104,13 +106,15 @@ open_parts(struct daemon *daemon, struct err *err)
 static int
 swap(struct daemon *daemon, struct wire *wire, char *store_failure, struct err *err)
 {
+	bool is_news = !str_equals(store_failure, daemon->store_failure);
+
 	close_parts(daemon);
 	wire_done(&daemon->wire);
 	free(daemon->store_failure);
 	daemon->wire = *wire;
 	*wire = (struct wire){ .config = NULL };
 	daemon->store_failure = store_failure;
-	if (store_failure != NULL)
+	if (store_failure != NULL && is_news)
 		log_warning("the store cannot be used: %s, continuing without", store_failure);
 
 	return open_parts(daemon, err);
@@ -121,7 +125,8 @@ static int
 open_beside(struct daemon *daemon, struct wire *ret_wire, char **ret_store_failure, struct err *err)
 {
 	if (wire_init(ret_wire, daemon->args, err) < 0 ||
-	    wire_open_quick(ret_wire, daemon->args, ret_store_failure, err) < 0)
+	    wire_open_quick(ret_wire, daemon->args, daemon->is_hung ? daemon->store_failure : NULL,
+		ret_store_failure, err) < 0)
 		return -1;
 	if (strcmp(ret_wire->state_dir, daemon->wire.state_dir) != 0) {
 		(void)err_set(err, ERR_CONFIG, "state_dir cannot be changed while it is in use");
@@ -287,20 +292,47 @@ on_poll(void *context)
 	daemon_step(daemon);
 }
 
-/* Once a minute, what was missing is tried again. */
-static void
-look_for_what_is_missing(struct daemon *daemon)
+void
+daemon_store_answers(struct daemon *daemon, const struct err *failure)
+{
+	bool is_due = ++daemon->ticks % TICKS_PER_LOOK == 0;
+	bool is_back = failure->kind == ERR_NONE || daemon->is_hung;
+	struct err err = ERR_INIT;
+
+	daemon->is_hung = false;
+	if (daemon->store_failure != NULL &&
+	    (is_back || (is_due && !str_equals(failure->msg, daemon->store_failure)))) {
+		if (renew(daemon, &err) < 0)
+			log_debug("%s", err.msg);
+		else if (daemon->store_failure == NULL)
+			log_info("the store can be used again");
+	} else if (is_due && daemon->is_page_missing) {
+		daemon_open_page(daemon);
+	}
+	daemon_tick(daemon);
+	daemon_step(daemon);
+}
+
+void
+daemon_store_hangs(struct daemon *daemon, char *failure)
 {
 	struct err err = ERR_INIT;
 
-	if (daemon->store_failure != NULL) {
-		if (renew(daemon, &err) < 0)
-			log_debug("%s", err.msg);
-	} else if (daemon->is_page_missing) {
-		daemon_open_page(daemon);
+	log_warning("%s, continuing without", failure);
+	close_parts(daemon);
+	store_close(TAKE(daemon->wire.engine.store));
+	free(daemon->store_failure);
+	daemon->store_failure = failure;
+	daemon->is_hung = true;
+	if (open_parts(daemon, &err) < 0) {
+		end_with(daemon, &err);
+		return;
 	}
+	daemon_tick(daemon);
+	daemon_step(daemon);
 }
 
+/* The alarms look at the store when it has answered; without one they need not wait for it. */
 static void
 on_tick(void *context)
 {
@@ -310,9 +342,9 @@ on_tick(void *context)
 	if (daemon->is_stopping)
 		return;
 	daemon_check_clock(daemon);
-	daemon_tick(daemon);
-	if (++daemon->ticks % TICKS_PER_LOOK == 0)
-		look_for_what_is_missing(daemon);
+	if (daemon->is_hung)
+		daemon_tick(daemon);
+	daemon_probe(daemon);
 	daemon_step(daemon);
 }
 
@@ -374,6 +406,7 @@ daemon_done(struct daemon *daemon)
 	daemon_leave_runs(daemon);
 	daemon_free_keepers(daemon);
 	worker_leave(daemon->rebuild);
+	daemon_leave_probe(daemon);
 	loop_timer_free(daemon->step);
 	loop_timer_free(daemon->tick);
 	loop_timer_free(daemon->poll);
@@ -389,13 +422,16 @@ daemon_done(struct daemon *daemon)
 static int
 open_all(struct daemon *daemon, struct err *err)
 {
+	SCOPED(freep) char *hung = NULL;
+
 	/* The lock comes before the catalog: a second one must not call the first one's runs lost. */
 	daemon->wire.state_dir = xstrdup(daemon->wire.config->state_dir);
 	if (take_lock(daemon, err) < 0)
 		return -1;
 	free(TAKE(daemon->wire.state_dir));
+	daemon->is_hung = !daemon_probe_first(daemon, &hung);
 	if (open_loop(daemon, err) < 0 ||
-	    wire_open_quick(&daemon->wire, daemon->args, &daemon->store_failure, err) < 0)
+	    wire_open_quick(&daemon->wire, daemon->args, hung, &daemon->store_failure, err) < 0)
 		return -1;
 	if (daemon->store_failure != NULL)
 		log_warning("the store cannot be used: %s, continuing without",

@@ -8,6 +8,7 @@
 #include "app/web/web.h"
 #include "app/wire.h"
 #include "base/clock.h"
+#include "base/link.h"
 #include "base/scope.h"
 #include "base/vec.h"
 #include "catalog/catalog_schedule.h"
@@ -47,15 +48,19 @@ struct daemon_keeper {
 	struct loop_timer *again;
 	int64_t backoff_us;
 	struct mono_time started;
-	struct wall_time broken_since; /* 0: it runs */
-	bool is_unwanted;              /* the configuration names it no more */
+	struct link_state link; /* as it said last, or as we know when it does not run */
+	char *why;              /* owned, and link.why */
+	bool is_unwanted;       /* the configuration names it no more */
 };
 
 struct daemon {
 	const struct args *args;
 	struct loop *loop;
 	struct wire wire;
-	char *store_failure; /* why there is no store; NULL: there is one */
+	char *store_failure;  /* why there is no store; NULL: there is one */
+	bool is_hung;         /* because it does not answer, and must not be touched */
+	struct worker *probe; /* touches it first, since what hangs there hangs for ever */
+	struct loop_timer *probe_limit;
 	int lock_fd;
 
 	/* ---- made of the configuration, and made again with each one ---- */
@@ -111,8 +116,18 @@ void daemon_leave_runs(struct daemon *daemon);
 
 /* ---- keepers.c ---- */
 void daemon_update_keepers(struct daemon *daemon);
+/* Put how they are connected into the catalog, for `status`. */
+void daemon_note_keepers(struct daemon *daemon);
 void daemon_stop_keepers(struct daemon *daemon);
 void daemon_free_keepers(struct daemon *daemon);
+
+/* ---- probe.c ---- */
+
+/* Before the loop runs: false when the store does not answer, with *ret_failure, yours. */
+bool daemon_probe_first(const struct daemon *daemon, char **ret_failure);
+/* Ask, and call daemon_store_answers or daemon_store_hangs; while it is asked already, nothing. */
+void daemon_probe(struct daemon *daemon);
+void daemon_leave_probe(struct daemon *daemon);
 
 /* ---- news.c ---- */
 void daemon_tick(struct daemon *daemon);
@@ -127,6 +142,11 @@ void daemon_close_page(struct daemon *daemon);
 /* argv of a command of our own with the same configuration, NULL-terminated, into `argv` of 8. */
 void daemon_argv(const struct daemon *daemon, const char *verb, const char *word,
     const char **argv);
+
+/* What the probe found: it came back, `failure` of kind ERR_NONE if the store can be used ... */
+void daemon_store_answers(struct daemon *daemon, const struct err *failure);
+/* ... or it did not come back. */
+void daemon_store_hangs(struct daemon *daemon, char *failure); /* takes it over */
 
 /* The last run has ended while stopping: look whether that was all. */
 void daemon_look_whether_done(struct daemon *daemon);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "catalog/catalog_watch.h"
 #include "config/config.h"
 #include "os/loop.h"
 #include "work/worker.h"
@@ -19,6 +20,7 @@ free_keeper(struct daemon_keeper *keeper)
 {
 	loop_timer_free(keeper->again);
 	free(keeper->job);
+	free(keeper->why);
 	free(keeper);
 }
 
@@ -32,6 +34,58 @@ forget(struct daemon_keeper *keeper)
 			daemon->keepers.items[i] = daemon->keepers.items[--daemon->keepers.count];
 	}
 	free_keeper(keeper);
+}
+
+/* What is only shown must not stop anything: a full disk has its alarm elsewhere. */
+static void
+note(const struct daemon_keeper *keeper)
+{
+	struct daemon *daemon = keeper->daemon;
+	struct err err = ERR_INIT;
+
+	if (keeper->link.phase == LINK_UNKNOWN || daemon->wants_rebuild ||
+	    catalog_link_put(daemon->wire.engine.catalog, keeper->job, &keeper->link, clock_wall(),
+		&err) == 0)
+		return;
+	log_debug("job '%s': %s, continuing", keeper->job, err.msg);
+	daemon_catalog_failed(daemon, &err);
+}
+
+void
+daemon_note_keepers(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->keepers.count; i++)
+		note(daemon->keepers.items[i]);
+}
+
+static void
+set_link(struct daemon_keeper *keeper, const struct link_state *link)
+{
+	bool is_new = keeper->link.phase != link->phase || keeper->link.since.us != link->since.us;
+	char *why = xstrdup(link->why);
+
+	free(keeper->why);
+	keeper->why = why;
+	keeper->link = *link;
+	keeper->link.why = why;
+	if (is_new)
+		note(keeper);
+}
+
+/* Its process is gone; it waits since it lost its server, if it had lost it before. */
+static void
+wait_again(struct daemon_keeper *keeper, const char *why)
+{
+	struct wall_time now = clock_wall();
+	bool waited = keeper->link.phase == LINK_WAITING;
+
+	set_link(keeper,
+	    &(struct link_state){ .phase = LINK_WAITING,
+		.since = waited ? keeper->link.since : now,
+		.next_try = { now.us + keeper->backoff_us },
+		.behind_bytes = keeper->link.behind_bytes,
+		.behind_us = keeper->link.behind_us,
+		.why = why });
 }
 
 static void
@@ -50,8 +104,7 @@ on_ended(const struct worker_end *end, void *context)
 		keeper->backoff_us = BACKOFF_MIN_US;
 	/* A change of its settings ends it well, and it goes on at once. */
 	if (end->failure.kind != ERR_NONE) {
-		if (keeper->broken_since.us == 0)
-			keeper->broken_since = clock_wall();
+		wait_again(keeper, end->failure.msg);
 		log_warning("job '%s' ended: %s; it is started again in %lld s", keeper->job,
 		    end->failure.msg, (long long)(keeper->backoff_us / US_PER_S));
 	}
@@ -66,10 +119,10 @@ on_frame(const struct frame *frame, void *context)
 {
 	struct daemon_keeper *keeper = context;
 
-	if (frame->kind == FRAME_STARTED && keeper->broken_since.us != 0)
+	if (frame->kind == FRAME_STARTED && keeper->link.phase == LINK_WAITING)
 		log_info("job '%s' runs again", keeper->job);
-	if (frame->kind == FRAME_STARTED)
-		keeper->broken_since.us = 0;
+	if (frame->kind == FRAME_STATE)
+		set_link(keeper, &frame->link);
 }
 
 static void
@@ -90,6 +143,7 @@ start(void *context)
 	if (keeper->worker != NULL)
 		return;
 	log_warning("job '%s': %s, continuing", keeper->job, err.msg);
+	wait_again(keeper, err.msg);
 	loop_timer_start(keeper->again, BACKOFF_MAX_US);
 }
 

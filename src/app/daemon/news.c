@@ -38,6 +38,7 @@ daemon_tick(struct daemon *daemon)
 	};
 	struct err err = ERR_INIT;
 
+	daemon_note_keepers(daemon);
 	for (size_t i = 0; i < daemon->runs.count; i++) {
 		const struct daemon_run *run = daemon->runs.items[i];
 

@@ -76,6 +76,16 @@ metrics(void *context, struct str *to, struct err *err)
 		    ((struct metrics_live){ .job = daemon->runs.items[i]->job,
 			.progress_ratio = ratio_of(daemon->runs.items[i]),
 			.lag_bytes = -1 }));
+	for (size_t i = 0; i < daemon->keepers.count; i++) {
+		const struct link_state *link = &daemon->keepers.items[i]->link;
+		bool is_known = link->phase == LINK_CONNECTED || link->phase == LINK_CATCHING_UP;
+
+		vec_push(&live,
+		    ((struct metrics_live){ .job = daemon->keepers.items[i]->job,
+			.progress_ratio = -1,
+			.lag_bytes = is_known ? (int64_t)link->behind_bytes : -1,
+			.link = link }));
+	}
 	result = notify_metrics(daemon->notify, live.items, live.count, to, err);
 	vec_done(&live);
 

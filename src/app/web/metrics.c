@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/link.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "catalog/catalog_outbox.h"
@@ -245,6 +246,44 @@ wal_lag(const struct metrics *metrics, const struct seen_job *job)
 	}
 }
 
+/* NULL: nothing supervises it here. */
+static const struct link_state *
+link_of(const struct metrics *metrics, const struct seen_job *job)
+{
+	for (size_t i = 0; i < metrics->input->live_count; i++) {
+		const struct metrics_live *live = &metrics->input->live[i];
+
+		if (live->link != NULL && str_equals(live->job, job->of->job))
+			return live->link;
+	}
+
+	return NULL;
+}
+
+static bool
+is_linked(const struct link_state *link)
+{
+	return link->phase == LINK_CONNECTED || link->phase == LINK_CATCHING_UP;
+}
+
+static void
+wal_lag_seconds(const struct metrics *metrics, const struct seen_job *job)
+{
+	const struct link_state *link = link_of(metrics, job);
+
+	if (link != NULL && is_linked(link))
+		of_job_number(metrics, job, (double)link->behind_us / US_PER_S);
+}
+
+static void
+wal_connected(const struct metrics *metrics, const struct seen_job *job)
+{
+	const struct link_state *link = link_of(metrics, job);
+
+	if (link != NULL)
+		of_job_number(metrics, job, is_linked(link));
+}
+
 static void
 wal_gaps(const struct metrics *metrics, const struct seen_job *job)
 {
@@ -419,6 +458,10 @@ static const struct family {
 	    "The time of the last commit of the log that is safe.", .of_job = window_newest },
 	{ "blackstart_wal_lag_bytes", "gauge", "How far the receiver is behind its server.",
 	    .of_job = wal_lag },
+	{ "blackstart_wal_lag_seconds", "gauge", "How old the oldest of that is at most.",
+	    .of_job = wal_lag_seconds },
+	{ "blackstart_wal_connected", "gauge", "1: the receiver is connected with its server.",
+	    .of_job = wal_connected },
 	{ "blackstart_wal_gaps", "gauge", "Holes in the log.", .of_job = wal_gaps },
 	{ "blackstart_wal_receiving", "gauge", "1: a receiver runs.", .of_job = wal_receiving },
 	{ "blackstart_store_usable", "gauge", "1: the store can be used.", .once = store_usable },

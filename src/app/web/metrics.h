@@ -14,14 +14,16 @@
 
 struct catalog;
 struct err;
+struct link_state;
 struct str;
 struct watch_seen;
 
 /* What only the process that supervises the runs knows of them. */
 struct metrics_live {
 	const char *job;
-	double progress_ratio; /* 0 to 1; below 0: not known */
-	int64_t lag_bytes;     /* of a stream behind its server; below 0: not known */
+	double progress_ratio;         /* 0 to 1; below 0: not known */
+	int64_t lag_bytes;             /* of a stream behind its server; below 0: not known */
+	const struct link_state *link; /* of a stream, or NULL */
 };
 
 struct metrics_input {

@@ -19,6 +19,11 @@ note(const struct frame *frame, void *context)
 	str_addf(text, "%d %llu/%llu %d %u [%s] [%s]\n", (int)frame->kind,
 	    (unsigned long long)frame->done_bytes, (unsigned long long)frame->total_bytes,
 	    (int)frame->failure, frame->warnings_count, frame->text, frame->hint);
+	if (frame->kind == FRAME_STATE)
+		str_addf(text, "link %d %lld %lld %llu %lld %s\n", (int)frame->link.phase,
+		    (long long)frame->link.since.us, (long long)frame->link.next_try.us,
+		    (unsigned long long)frame->link.behind_bytes, (long long)frame->link.behind_us,
+		    frame->link.why);
 }
 
 static const struct frame frames[] = {
@@ -26,7 +31,13 @@ static const struct frame frames[] = {
 	{ .kind = FRAME_PROGRESS, .done_bytes = 5, .total_bytes = UINT64_MAX, .text = "copying" },
 	{ .kind = FRAME_PROGRESS, .text = NULL },
 	{ .kind = FRAME_WARNING, .text = "one" },
-	{ .kind = FRAME_STATE, .text = "connected" },
+	{ .kind = FRAME_STATE,
+	    .link = { .phase = LINK_WAITING,
+		.since = { 1 },
+		.next_try = { 2 },
+		.behind_bytes = UINT64_MAX,
+		.behind_us = -3,
+		.why = "refused" } },
 	{ .kind = FRAME_RESULT,
 	    .failure = ERR_NET,
 	    .warnings_count = 3,
@@ -38,7 +49,8 @@ static const char told[] = "1 0/0 0 0 [pg-daily-20251125-020000-7f3a] []\n"
 			   "2 5/18446744073709551615 0 0 [copying] []\n"
 			   "2 0/0 0 0 [] []\n"
 			   "3 0/0 0 0 [one] []\n"
-			   "4 0/0 0 0 [connected] []\n"
+			   "4 0/0 0 0 [refused] []\n"
+			   "link 5 1 2 18446744073709551615 -3 refused\n"
 			   "5 0/0 8 3 [no route] [Check.]\n"
 			   "5 0/0 0 0 [] []\n";
 

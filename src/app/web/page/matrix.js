@@ -85,6 +85,24 @@ function spark(job) {
 	s("path", { class: "spark", d: `M${line}` }), s("circle", { class: "spark-end", cx: x, cy: y, r: 1.8 }));
 }
 
+/* How a stream is connected with its server: a shape and a word where it is not. */
+function link(job) {
+	const since = time.span(time.now() - time.parse(job.link.since));
+
+	switch (job.link.state) {
+	case "waiting":
+		return h("span", { class: "critical", title: job.link.why }, shape("critical"),
+			` waiting to reconnect for ${since}, next try ${time.when(time.parse(job.link.next_try))}`);
+	case "catching_up":
+		return h("span", { class: "number" },
+			`catching up, ${time.bytes(job.link.behind_bytes)} and ${time.span(job.link.behind_us / 1e3)} behind`);
+	case "copying":
+		return h("span", { class: "number" }, `taking a full copy for ${since}`);
+	default:
+		return h("span", { class: "muted number" }, `${job.link.state} for ${since}`);
+	}
+}
+
 function last(job, running) {
 	const run = job.last_run;
 	const parts = [];
@@ -94,7 +112,9 @@ function last(job, running) {
 			h("span", { class: "muted number", title: time.exactly(time.parse(run.started)) }, time.ago(time.parse(run.started))));
 	else if (!run)
 		parts.push(h("span", { class: "muted" }, "never ran here"));
-	if (job.continuous && job.running && run)
+	if (job.link)
+		parts.push(" ", link(job));
+	else if (job.continuous && job.running && run)
 		parts.push(h("a", { href: `#run=${encodeURIComponent(run.id)}`, "data-key": `run ${job.job}` }, "receiving"),
 			h("span", { class: "muted number" }, ` for ${time.span(time.now() - time.parse(run.started))}`));
 	else if (running)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/link.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -95,6 +96,8 @@ on_tick(void *context, uint64_t durable_lsn, uint64_t end_lsn, int *ret_wait_ms,
 
 	(void)err;
 	receiver->tail.server_lsn = end_lsn;
+	if (end_lsn != 0) /* it has said something */
+		link_moved(receiver->request->link, durable_lsn, end_lsn, clock_wall());
 	wal_settler_tick(&receiver->settler);
 	wal_heartbeat_tick(&receiver->heartbeat, ret_wait_ms);
 	if (clock_elapsed_us(receiver->logged) >= POSITION_EVERY_US) {
@@ -292,13 +295,16 @@ is_final(enum err_kind kind)
  * receives, a server that waits for us commits nothing, and one that crashed is back in no time.
  */
 static void
-pause_before_retry(struct receiver *receiver, unsigned attempts)
+pause_before_retry(struct receiver *receiver, unsigned attempts, const struct err *failure)
 {
 	static const int64_t factors[] = { 1, 2, 5, 10, 20, 50 };
 	size_t index = attempts < ARRAY_SIZE(factors) ? attempts : ARRAY_SIZE(factors) - 1;
 	int64_t pause_us = receiver->times->first_retry_us * factors[index];
 	struct mono_time began = clock_mono();
+	struct wall_time now = clock_wall();
 
+	link_waits(receiver->request->link, failure->msg, (struct wall_time){ now.us + pause_us },
+	    now);
 	while (!stop_is_requested() && clock_elapsed_us(began) < pause_us) {
 		struct pollfd fd = { .fd = stop_fd(), .events = POLLIN };
 		int64_t left_ms = (pause_us - clock_elapsed_us(began)) / US_PER_MS + 1;
@@ -313,6 +319,7 @@ receive_for_ever(struct receiver *receiver, struct err *err)
 {
 	struct outage outage = { .attempts = 0 };
 
+	link_connecting(receiver->request->link, clock_wall());
 	for (;;) {
 		struct wal_stream_outcome outcome = { .end = WAL_END_STOPPED };
 		int result = connect_once(receiver, &outcome, err);
@@ -328,7 +335,7 @@ receive_for_ever(struct receiver *receiver, struct err *err)
 			return err_wrap(err, "receiving WAL of '%s'", receiver->archive->label);
 		outage.attempts = receiver->has_received ? 0 : outage.attempts;
 		outage_tell(&outage, err);
-		pause_before_retry(receiver, outage.attempts++);
+		pause_before_retry(receiver, outage.attempts++, err);
 		err_clear(err);
 	}
 }

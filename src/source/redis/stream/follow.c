@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/link.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "os/file.h"
@@ -60,6 +61,16 @@ make_durable(struct following *following, struct err *err)
 	return following_roll(following, err);
 }
 
+/* The server's end is asked for now and then; what came since is behind it. */
+static void
+tell_place(const struct following *following)
+{
+	uint64_t end = following->server_offset > following->offset ? following->server_offset
+								    : following->offset;
+
+	link_moved(following->request->link, following->tail.synced, end, clock_wall());
+}
+
 /* Once a second. */
 static int
 tick(struct following *following, struct err *err)
@@ -67,6 +78,7 @@ tick(struct following *following, struct err *err)
 	if (acknowledge(following, err) < 0)
 		return -1;
 	following_look_at_backlog(following);
+	tell_place(following);
 	following->request->bases->tick(following->request->bases);
 
 	return 0;
@@ -180,6 +192,7 @@ take_copy(struct following *following, const struct replication_answer *answer,
 	struct base_taker *bases = following->request->bases;
 	struct redis_attachment attached = { .conn = following->conn, .answer = *answer };
 
+	link_copying(following->request->link, clock_wall());
 	following->has_copied = true;
 	following->copied_at = clock_mono();
 	following->next_copy_at.us = clock_wall().us + COPY_EVERY_US;
@@ -289,6 +302,7 @@ connect_once(struct following *following, struct err *err)
 	int result;
 
 	following->has_received = false;
+	following->server_offset = 0;
 	following->conn = redis_conn_open(following->redis, err);
 	if (following->conn == NULL)
 		return -1;
@@ -314,13 +328,16 @@ is_final(enum err_kind kind)
 
 /* 1 s at first, in the end 5 minutes: a server that is back is soon attached to again. */
 static void
-pause_before_retry(unsigned attempts)
+pause_before_retry(const struct following *following, unsigned attempts, const struct err *failure)
 {
 	static const int64_t factors[] = { 1, 2, 5, 10, 30, 60, 300 };
 	size_t index = attempts < ARRAY_SIZE(factors) ? attempts : ARRAY_SIZE(factors) - 1;
 	int64_t pause_us = RETRY_FIRST_US * factors[index];
 	struct mono_time began = clock_mono();
+	struct wall_time now = clock_wall();
 
+	link_waits(following->request->link, failure->msg, (struct wall_time){ now.us + pause_us },
+	    now);
 	while (!stop_is_requested() && clock_elapsed_us(began) < pause_us) {
 		struct pollfd fd = { .fd = stop_fd(), .events = POLLIN };
 		int64_t left_ms = (pause_us - clock_elapsed_us(began)) / US_PER_MS + 1;
@@ -334,6 +351,7 @@ follow_for_ever(struct following *following, struct err *err)
 {
 	struct outage outage = { .attempts = 0 };
 
+	link_connecting(following->request->link, clock_wall());
 	for (;;) {
 		int result = following_find_place(following, err);
 
@@ -348,7 +366,7 @@ follow_for_ever(struct following *following, struct err *err)
 			    following->archive->label);
 		outage.attempts = following->has_received ? 0 : outage.attempts;
 		outage_tell(&outage, err);
-		pause_before_retry(outage.attempts++);
+		pause_before_retry(following, outage.attempts++, err);
 		err_clear(err);
 	}
 }

@@ -38,6 +38,7 @@ struct following {
 	int64_t silence_us;         /* a server that says nothing for so long is dead */
 	struct mono_time looked_at; /* at the server's backlog */
 	bool was_backlog_warned;
+	uint64_t server_offset; /* the server's end, as it was looked at last; 0: not yet */
 
 	/* What was made durable last, and is still to be found; branch 0: nothing. */
 	uint32_t kept_branch;

@@ -157,6 +157,7 @@ following_look_at_backlog(struct following *following)
 	look_at_clock(following, conn);
 	size = redis_info_number(&info, "repl_backlog_size");
 	at = redis_info_number(&info, "master_repl_offset");
+	following->server_offset = at;
 	if (at <= following->offset ||
 	    (at - following->offset) * 100 <= size * BACKLOG_WARN_PERCENT) {
 		following->was_backlog_warned = false;
