@@ -226,7 +226,7 @@ a_place_is_an_offset(void **state)
 	assert_int_equal(choose(test, TARGET_XID), -1);
 	assert_int_equal(test->err.kind, ERR_USAGE);
 	test->target.branch = 7;
-	expect_refused(test, choose(test, TARGET_LATEST), "branch 7", "newest is 1");
+	expect_refused(test, choose(test, TARGET_LATEST), "timeline 7", "newest is 1");
 }
 
 static void
