@@ -17,7 +17,7 @@
 #include "work/worker.h"
 
 enum { FIRST_WAIT_MS = 10 * 1000 };
-#define LIMIT_US (30 * US_PER_S)
+#define LIMIT_US (60 * US_PER_S)
 
 static char *
 failure_text(const struct daemon *daemon)
