@@ -23,7 +23,7 @@
 
 enum {
 	SCRATCH_ROOT_MAX_NAMES = 1000 * 1000,
-	MAKE_ATTEMPTS = 10,
+	MAKE_ATTEMPTS = 200, /* a sweep that holds the lock may be held up itself */
 	MAKE_PAUSE_MS = 10,
 	EMPTY_MIN_AGE_S = 60,
 };
