@@ -315,6 +315,30 @@ a_base_on_a_dead_end_is_not_taken(void **state)
 	expect_base(test, choose(test, TARGET_LATEST), "dead");
 }
 
+/* A replica that had nothing yet but the copy takes over at the offset of the base, be that 0. */
+static void
+a_failover_at_the_very_beginning(void **state)
+{
+	struct test *test = *state;
+
+	test->count = 1; /* "first", at 0 */
+	manifest_free(test->bases[1]);
+	add_branch(test, 2, 1, 0);
+	add_link(test, 2, 0, 900, 450, 500);
+	expect_base(test, choose_at(test, 480), "first");
+	assert_int_equal(test->target.branch, 2);
+	test->target = (struct restore_target){ .branch = 0 };
+	expect_base(test, choose(test, TARGET_LATEST), "first");
+	look(test);
+	assert_int_equal(test->report.spans.count, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct window_span *span = &test->report.spans.items[i];
+
+		assert_int_equal(span->to.us, at_s(span->branch == 2 ? 500 : 400).us);
+		assert_true(test->report.branches.items[i].is_on_main);
+	}
+}
+
 static void
 a_time_before_a_new_history_lies_in_the_one_before(void **state)
 {
@@ -352,6 +376,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_base_ahead_of_what_has_arrived_is_no_gap, set_up,
 		    tear_down),
 		cmocka_unit_test_setup_teardown(a_failover_is_gone_along, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_failover_at_the_very_beginning, set_up,
+		    tear_down),
 		cmocka_unit_test_setup_teardown(a_base_on_a_dead_end_is_not_taken, set_up,
 		    tear_down),
 		cmocka_unit_test_setup_teardown(a_time_before_a_new_history_lies_in_the_one_before,

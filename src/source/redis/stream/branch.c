@@ -232,8 +232,9 @@ branches_before(const struct branches *branches, uint32_t branch)
 	return before;
 }
 
-uint64_t
-branches_shared_until(const struct branches *branches, uint32_t branch, uint32_t ancestor)
+bool
+branches_share(const struct branches *branches, uint32_t branch, uint32_t ancestor,
+    uint64_t *ret_until)
 {
 	uint64_t until = UINT64_MAX;
 
@@ -242,20 +243,21 @@ branches_shared_until(const struct branches *branches, uint32_t branch, uint32_t
 		const struct branch *at = branches_find(branches, branch);
 
 		if (at == NULL || at->parent == 0)
-			return 0;
+			return false;
 		if (at->from < until)
 			until = at->from;
 		branch = at->parent;
 	}
+	*ret_until = until;
 
-	return branch == ancestor ? until : 0;
+	return branch == ancestor;
 }
 
 bool
 branches_is_history(const struct branches *branches, uint32_t branch, uint32_t ancestor,
     uint64_t offset)
 {
-	uint64_t until = branches_shared_until(branches, branch, ancestor);
+	uint64_t until;
 
-	return until == UINT64_MAX || (until > 0 && offset <= until);
+	return branches_share(branches, branch, ancestor, &until) && offset <= until;
 }

@@ -59,7 +59,11 @@ uint32_t branches_root(const struct branches *branches, uint32_t branch);
 /* The newest branch of the history before that of `branch`, with which a hole began; 0: none. */
 uint32_t branches_before(const struct branches *branches, uint32_t branch);
 
-/* Up to where `ancestor` belongs to the history of `branch`: UINT64_MAX for itself, 0: nowhere. */
-uint64_t branches_shared_until(const struct branches *branches, uint32_t branch, uint32_t ancestor);
+/*
+ * Does `ancestor` belong to the history of `branch`, and up to where: UINT64_MAX for itself; 0 is an
+ * offset like others, at which a server that was never written to hands over.
+ */
+bool branches_share(const struct branches *branches, uint32_t branch, uint32_t ancestor,
+    uint64_t *ret_until);
 
 #endif

@@ -277,9 +277,10 @@ find_child(const struct chain *chain, uint32_t line, struct chain_place at)
 {
 	for (size_t i = 0; i < chain->branches.items.count; i++) {
 		const struct branch *branch = &chain->branches.items.items[i];
+		uint64_t until;
 
 		if (branch->parent == at.branch && branch->from == at.offset &&
-		    branches_shared_until(&chain->branches, line, branch->number) > 0)
+		    branches_share(&chain->branches, line, branch->number, &until))
 			return branch;
 	}
 
@@ -290,8 +291,9 @@ const struct link *
 chain_step(const struct chain *chain, uint32_t line, struct chain_place *at, uint64_t *ret_until)
 {
 	for (;;) {
-		uint64_t limit = branches_shared_until(&chain->branches, line, at->branch);
-		const struct link *link = at->offset < limit
+		uint64_t limit = 0;
+		bool is_shared = branches_share(&chain->branches, line, at->branch, &limit);
+		const struct link *link = is_shared && at->offset < limit
 		    ? find_link(chain, at->branch, at->offset)
 		    : NULL;
 		const struct branch *child;

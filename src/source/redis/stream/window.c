@@ -221,8 +221,10 @@ add_gap_before(struct making *making, const struct branch *root)
 static bool
 has_own_end(const struct making *making, uint32_t branch)
 {
-	uint64_t shared = branches_shared_until(&making->chain->branches, making->newest, branch);
+	uint64_t shared = 0;
 
+	if (!branches_share(&making->chain->branches, making->newest, branch, &shared))
+		shared = 0;
 	for (size_t i = 0; i < making->chain->links.count; i++) {
 		const struct link *link = &making->chain->links.items[i];
 
@@ -236,8 +238,9 @@ has_own_end(const struct making *making, uint32_t branch)
 static void
 add_branch(struct making *making, const struct branch *branch)
 {
-	bool is_on_main = branches_shared_until(&making->chain->branches, making->newest,
-			      branch->number) > 0;
+	uint64_t until;
+	bool is_on_main = branches_share(&making->chain->branches, making->newest, branch->number,
+	    &until);
 
 	vec_push(&making->report->branches,
 	    ((struct window_branch){
