@@ -38,7 +38,17 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs(program): deselected where a major lacks a program")
     config.addinivalue_line("markers", "since(major): deselected on older servers")
     config.addinivalue_line("markers", "redis_since(major, minor): deselected on an older Redis")
+    config.addinivalue_line("markers", "fuse: deselected where no file system can be served")
     config.addinivalue_line("markers", "matrix: only where the other majors run")
+
+
+def has_fuse():
+    """Containers and bare roots often have no such device."""
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError:
+        return False
+    return os.geteuid() == 0
 
 
 def pytest_collection_modifyitems(config, items):
@@ -60,6 +70,8 @@ def pytest_collection_modifyitems(config, items):
         for mark in item.iter_markers("redis_since"):
             if redis_version() < mark.args:
                 reason = f"Redis {redis_version()} is older than {mark.args}"
+        if item.get_closest_marker("fuse") and not has_fuse():
+            reason = "/dev/fuse cannot be opened here"
         if item.get_closest_marker("matrix") and is_own and not os.environ.get("BLACKSTART_ALL"):
             reason = "belongs to the run over all majors"
         (left_out if reason else kept).append((item, reason))

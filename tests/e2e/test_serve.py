@@ -421,7 +421,7 @@ class HangingMount:
             self.fd = None
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="mounts")
+@pytest.mark.fuse
 @pytest.mark.parametrize("when", ["before", "while"])
 def test_a_store_that_hangs(serve, when):
     daemon = serve({"often": OFTEN})
