@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "os/file.h"
 #include "os/process.h"
+#include "os/stop.h"
 #include "source/postgres/postgres_internal.h"
 
 enum {
@@ -189,6 +190,9 @@ needs_server_package(const char *name)
 static int
 not_found(const char *name, int major, bool is_exact, const struct str *seen, struct err *err)
 {
+	/* While we are to stop no program is asked, and so none is found. */
+	if (stop_check(err) < 0)
+		return -1;
 	(void)err_set(err, ERR_UNSUPPORTED,
 	    "no '%s' of PostgreSQL %d%s on this machine (found: %s)", name, major,
 	    is_exact ? "" : " or newer", seen->size > 0 ? str_text(seen) : "none");
