@@ -47,14 +47,9 @@ host_of(const char *url)
 static int
 add_header(struct curl_slist **list, const char *header, struct err *err)
 {
-	struct curl_slist *longer;
-
 	if (strpbrk(header, "\r\n") != NULL)
 		return err_set(err, ERR_CONFIG, "a header must not hold a line break");
-	longer = curl_slist_append(*list, header);
-	if (longer == NULL)
-		abort();
-	*list = longer;
+	transfer_list_add(list, header);
 
 	return 0;
 }
@@ -73,19 +68,17 @@ add_headers(const struct http_request *request, struct curl_slist **list, struct
 static void
 set_request(CURL *curl, const struct http_request *request, const struct curl_slist *headers)
 {
-	transfer_check(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_USERAGENT, "blackstart"));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method));
+	transfer_set_object(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	transfer_set_object(curl, CURLOPT_USERAGENT, "blackstart");
+	transfer_set_object(curl, CURLOPT_HTTPHEADER, headers);
+	transfer_set_object(curl, CURLOPT_CUSTOMREQUEST, request->method);
 	if (request->body != NULL) {
-		transfer_check(curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
-		    (curl_off_t)request->body_bytes));
-		transfer_check(curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body));
+		transfer_set_size(curl, CURLOPT_POSTFIELDSIZE_LARGE, request->body_bytes);
+		transfer_set_object(curl, CURLOPT_POSTFIELDS, request->body);
 	}
 	if (request->bearer != NULL) {
-		transfer_check(curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER));
-		transfer_check(curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER,
-		    secret_text(request->bearer)));
+		transfer_set_number(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+		transfer_set_object(curl, CURLOPT_XOAUTH2_BEARER, secret_text(request->bearer));
 	}
 }
 
@@ -98,22 +91,18 @@ http_send(const struct http_request *request, struct http_answer *ret_answer, st
 	SCOPED(transfer_endp) CURL *curl = transfer_open(request->ca_file, err);
 	SCOPED(freep) char *host = host_of(request->url);
 	char words[CURL_ERROR_SIZE];
-	long status = 0;
 	CURLcode code;
 
 	if (curl == NULL || add_headers(request, &headers, err) < 0)
 		return -1;
 	set_request(curl, request, headers);
 	transfer_keep_words(curl, words);
-	transfer_check(curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer));
-	code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
-	if (code == CURLE_OK)
-		code = curl_easy_perform(curl);
+	transfer_set_function(curl, CURLOPT_WRITEFUNCTION, on_answer);
+	transfer_set_object(curl, CURLOPT_WRITEDATA, &answer);
+	code = transfer_run(curl, request->url);
 	if (code != CURLE_OK)
 		return transfer_failed(code, host, words, err);
-	transfer_check(curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status));
-	answer.status = (unsigned)status;
+	answer.status = transfer_status(curl);
 	*ret_answer = answer;
 	answer.body = (struct str)STR_INIT;
 

@@ -30,13 +30,8 @@ list_receivers(const struct mail_request *request)
 {
 	struct curl_slist *list = NULL;
 
-	for (size_t i = 0; request->to[i] != NULL; i++) {
-		struct curl_slist *longer = curl_slist_append(list, request->to[i]);
-
-		if (longer == NULL)
-			abort();
-		list = longer;
-	}
+	for (size_t i = 0; request->to[i] != NULL; i++)
+		transfer_list_add(&list, request->to[i]);
 
 	return list;
 }
@@ -44,18 +39,16 @@ list_receivers(const struct mail_request *request)
 static void
 set_request(CURL *curl, const struct mail_request *request, const struct curl_slist *receivers)
 {
-	transfer_check(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps"));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_MAIL_FROM, request->from));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, receivers));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
-	    (curl_off_t)request->message_bytes));
+	transfer_set_object(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+	transfer_set_object(curl, CURLOPT_MAIL_FROM, request->from);
+	transfer_set_object(curl, CURLOPT_MAIL_RCPT, receivers);
+	transfer_set_number(curl, CURLOPT_UPLOAD, 1);
+	transfer_set_size(curl, CURLOPT_INFILESIZE_LARGE, request->message_bytes);
 	if (request->security != MAIL_PLAIN)
-		transfer_check(curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL));
+		transfer_set_number(curl, CURLOPT_USE_SSL, CURLUSESSL_ALL);
 	if (request->user != NULL) {
-		transfer_check(curl_easy_setopt(curl, CURLOPT_USERNAME, request->user));
-		transfer_check(curl_easy_setopt(curl, CURLOPT_PASSWORD,
-		    secret_text(request->password)));
+		transfer_set_object(curl, CURLOPT_USERNAME, request->user);
+		transfer_set_object(curl, CURLOPT_PASSWORD, secret_text(request->password));
 	}
 }
 
@@ -89,7 +82,7 @@ failed(CURLcode code, const struct mail_request *request, const char *words, con
 int
 mail_send(const struct mail_request *request, struct err *err)
 {
-	SCOPED(transfer_list_donep) struct curl_slist *receivers = list_receivers(request);
+	SCOPED(transfer_list_donep) struct curl_slist *receivers = NULL;
 	SCOPED(transfer_endp) CURL *curl = transfer_open(request->ca_file, err);
 	bool is_literal = strchr(request->host, ':') != NULL;
 	SCOPED(freep)
@@ -102,15 +95,14 @@ mail_send(const struct mail_request *request, struct err *err)
 
 	if (curl == NULL)
 		return -1;
+	receivers = list_receivers(request);
 	set_request(curl, request, receivers);
 	transfer_keep_words(curl, words);
-	transfer_check(curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_READDATA, &reading));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_server_line));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_HEADERDATA, last));
-	code = curl_easy_setopt(curl, CURLOPT_URL, url);
-	if (code == CURLE_OK)
-		code = curl_easy_perform(curl);
+	transfer_set_function(curl, CURLOPT_READFUNCTION, on_read);
+	transfer_set_object(curl, CURLOPT_READDATA, &reading);
+	transfer_set_function(curl, CURLOPT_HEADERFUNCTION, on_server_line);
+	transfer_set_object(curl, CURLOPT_HEADERDATA, last);
+	code = transfer_run(curl, url);
 	if (code != CURLE_OK)
 		return failed(code, request, words, last, err);
 

@@ -1,43 +1,161 @@
-#include <assert.h>
-
-#include "base/err.h"
-#include "net/http.h"
 #include "net/transfer_internal.h"
 
-void
-transfer_check(CURLcode code)
+#include <assert.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/library.h"
+#include "net/http.h"
+
+/* clang-format off */
+#define FUNCTIONS(F) \
+	F(curl_easy_cleanup) F(curl_easy_getinfo) F(curl_easy_init) \
+	F(curl_easy_perform) F(curl_easy_setopt) F(curl_easy_strerror) \
+	F(curl_slist_append) F(curl_slist_free_all)
+/* clang-format on */
+#define CALL(function) LIBRARY_CALL(struct libcurl, function),
+
+/* curl.h has some of these names as macros too: "(libcurl.curl_easy_setopt)(...)" goes past them. */
+static struct libcurl {
+	FUNCTIONS(LIBRARY_MEMBER)
+} libcurl;
+
+static int
+load(struct err *err)
 {
+	static const struct library_call calls[] = { FUNCTIONS(CALL) };
+	static const struct library library = {
+		.file = LIBCURL_SONAME,
+		.package = "libcurl4",
+		.calls = calls,
+		.count = ARRAY_SIZE(calls),
+		.functions = &libcurl,
+	};
+	static bool is_loaded;
+
+	if (!is_loaded && library_load(&library, err) < 0)
+		return -1;
+	is_loaded = true;
+
+	return 0;
+}
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+/* CURLOPTTYPE_* are the thousands of an option's number. */
+static void
+check(CURLoption option, int type, CURLcode code)
+{
+	assert((int)option / CURLOPTTYPE_OBJECTPOINT * CURLOPTTYPE_OBJECTPOINT == type);
 	assert(code == CURLE_OK);
+	(void)option;
+	(void)type;
 	(void)code;
 }
+
+void
+transfer_set_number(CURL *curl, CURLoption option, long value)
+{
+	check(option, CURLOPTTYPE_LONG, (libcurl.curl_easy_setopt)(curl, option, value));
+}
+
+void
+transfer_set_size(CURL *curl, CURLoption option, uint64_t bytes)
+{
+	check(option, CURLOPTTYPE_OFF_T,
+	    (libcurl.curl_easy_setopt)(curl, option, (curl_off_t)bytes));
+}
+
+void
+transfer_set_object(CURL *curl, CURLoption option, const void *object)
+{
+	check(option, CURLOPTTYPE_OBJECTPOINT, (libcurl.curl_easy_setopt)(curl, option, object));
+}
+
+void
+transfer_set_function(CURL *curl, CURLoption option, curl_write_callback function)
+{
+	check(option, CURLOPTTYPE_FUNCTIONPOINT,
+	    (libcurl.curl_easy_setopt)(curl, option, function));
+}
+
+/* ---- handles -------------------------------------------------------------------------------- */
 
 CURL *
 transfer_open(const char *ca_file, struct err *err)
 {
-	CURL *curl = curl_easy_init();
+	CURL *curl;
 
+	if (load(err) < 0)
+		return NULL;
+	curl = libcurl.curl_easy_init();
 	if (curl == NULL) {
 		(void)err_set(err, ERR_BUG, "libcurl cannot be used");
 		return NULL;
 	}
-	transfer_check(curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-	    (long)HTTP_CONNECT_TIMEOUT_MS));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)HTTP_TIMEOUT_MS));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L));
-	transfer_check(curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+	transfer_set_number(curl, CURLOPT_NOSIGNAL, 1);
+	transfer_set_number(curl, CURLOPT_CONNECTTIMEOUT_MS, HTTP_CONNECT_TIMEOUT_MS);
+	transfer_set_number(curl, CURLOPT_TIMEOUT_MS, HTTP_TIMEOUT_MS);
+	transfer_set_number(curl, CURLOPT_FOLLOWLOCATION, 0);
+	transfer_set_number(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
 	if (ca_file != NULL)
-		transfer_check(curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file));
+		transfer_set_object(curl, CURLOPT_CAINFO, ca_file);
 
 	return curl;
+}
+
+void
+transfer_endp(CURL **curl)
+{
+	if (*curl != NULL)
+		libcurl.curl_easy_cleanup(*curl);
 }
 
 void
 transfer_keep_words(CURL *curl, char *words)
 {
 	words[0] = '\0';
-	transfer_check(curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, words));
+	transfer_set_object(curl, CURLOPT_ERRORBUFFER, words);
 }
+
+void
+transfer_list_add(struct curl_slist **list, const char *line)
+{
+	struct curl_slist *longer = libcurl.curl_slist_append(*list, line);
+
+	if (longer == NULL)
+		abort(); /* no memory */
+	*list = longer;
+}
+
+void
+transfer_list_donep(struct curl_slist **list)
+{
+	if (*list != NULL)
+		libcurl.curl_slist_free_all(*list);
+}
+
+CURLcode
+transfer_run(CURL *curl, const char *url)
+{
+	CURLcode code = (libcurl.curl_easy_setopt)(curl, CURLOPT_URL, url);
+
+	return code == CURLE_OK ? libcurl.curl_easy_perform(curl) : code;
+}
+
+unsigned
+transfer_status(CURL *curl)
+{
+	long status = 0;
+
+	if ((libcurl.curl_easy_getinfo)(curl, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK)
+		return 0;
+
+	return (unsigned)status;
+}
+
+/* ---- failures ------------------------------------------------------------------------------- */
 
 static enum err_kind
 kind_of(CURLcode code)
@@ -69,7 +187,7 @@ transfer_failed(CURLcode code, const char *host, const char *words, struct err *
 	enum err_kind kind = kind_of(code);
 
 	if (words[0] == '\0')
-		words = curl_easy_strerror(code);
+		words = libcurl.curl_easy_strerror(code);
 	(void)err_set(err, kind, "cannot send to '%s': %s", host, words);
 	if (code == CURLE_PEER_FAILED_VERIFICATION)
 		return err_hint(err, "Name the certificate authority of that server with ca_file.");

@@ -28,6 +28,20 @@ def assert_nothing_made(bs, store):
     bs.assert_clean()
 
 
+# --- this machine ------------------------------------------------------------------------------------
+
+def test_a_library_that_is_broken(bs, work, pg, dump_store, password_file):
+    """What needs no connection goes on; what does is told what to install."""
+    with open(os.path.join(work, "libpq.so.5"), "wb"):
+        pass
+    broken = {"LD_LIBRARY_PATH": work}
+    result = bs.run(*backup_args(pg, dump_store, password_file, "dump"), env=broken, expect=1)
+    assert "libpq.so.5: file too short" in result.err
+    assert "hint: Install it: apt-get install libpq5." in result.err
+    assert len(bs.listed(dump_store)) == 1
+    bs.run("verify", "--store", dump_store, "--level", "0", env=broken, expect=0)
+
+
 # --- the server --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@
 #include "app/web/page_state.h"
 #include "app/web/route.h"
 #include "base/err.h"
+#include "base/library.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -26,6 +27,20 @@ enum {
 /* A request, or the wait for the next one, that takes longer is ended: a slow client holds a place. */
 #define REQUEST_US (30 * US_PER_S)
 #define SWEEP_US (US_PER_S)
+
+/* clang-format off */
+#define FUNCTIONS(F) \
+	F(MHD_add_response_header) F(MHD_create_response_from_buffer) \
+	F(MHD_destroy_response) F(MHD_get_connection_info) F(MHD_get_daemon_info) \
+	F(MHD_get_timeout) F(MHD_lookup_connection_value) F(MHD_queue_response) \
+	F(MHD_run) F(MHD_start_daemon) F(MHD_stop_daemon)
+/* clang-format on */
+#define CALL(function) LIBRARY_CALL(struct mhd, function),
+
+/* libmicrohttpd, loaded by the first page (base/library.h). */
+static struct mhd {
+	FUNCTIONS(LIBRARY_MEMBER)
+} mhd;
 
 /* One connection, from its acceptance on. */
 struct guest {
@@ -61,7 +76,7 @@ find_field(const struct request *request, enum request_field field, const char *
 	};
 	const struct exchange *exchange = (const struct exchange *)request;
 
-	return MHD_lookup_connection_value(exchange->connection, kinds[field], name);
+	return mhd.MHD_lookup_connection_value(exchange->connection, kinds[field], name);
 }
 
 static enum request_method
@@ -76,7 +91,7 @@ method_of(const char *method)
 static void
 name_client(struct MHD_Connection *connection, char *text)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
+	const union MHD_ConnectionInfo *info = mhd.MHD_get_connection_info(connection,
 	    MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	struct address address = { .size = 0 };
 
@@ -98,20 +113,21 @@ send_reply(struct MHD_Connection *connection, struct reply *reply)
 	enum MHD_Result result;
 
 	if (reply->fixed != NULL)
-		response = MHD_create_response_from_buffer(size, (void *)(uintptr_t)reply->fixed,
-		    MHD_RESPMEM_PERSISTENT);
+		response = mhd.MHD_create_response_from_buffer(size,
+		    (void *)(uintptr_t)reply->fixed, MHD_RESPMEM_PERSISTENT);
 	else
-		response = MHD_create_response_from_buffer(size, str_take(&reply->body),
+		response = mhd.MHD_create_response_from_buffer(size, str_take(&reply->body),
 		    MHD_RESPMEM_MUST_FREE);
 	if (response == NULL)
 		return MHD_NO;
 	if (reply->type != NULL)
-		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->type);
+		(void)mhd.MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+		    reply->type);
 	for (size_t i = 0; i < reply->headers.count; i++)
-		(void)MHD_add_response_header(response, reply->headers.items[i].name,
+		(void)mhd.MHD_add_response_header(response, reply->headers.items[i].name,
 		    reply->headers.items[i].value);
-	result = MHD_queue_response(connection, reply->status, response);
-	MHD_destroy_response(response);
+	result = mhd.MHD_queue_response(connection, reply->status, response);
+	mhd.MHD_destroy_response(response);
 
 	return result;
 }
@@ -133,7 +149,7 @@ refuse_large(struct MHD_Connection *connection)
 static bool
 is_announced_large(struct MHD_Connection *connection)
 {
-	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+	const char *length = mhd.MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 	    MHD_HTTP_HEADER_CONTENT_LENGTH);
 
 	return length != NULL && strtoull(length, NULL, 10) > REQUEST_BODY_MAX;
@@ -197,7 +213,7 @@ on_connection(void *context, struct MHD_Connection *connection, void **state,
 	struct guest *guest = *state;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
+		const union MHD_ConnectionInfo *info = mhd.MHD_get_connection_info(connection,
 		    MHD_CONNECTION_INFO_CONNECTION_FD);
 
 		guest = xcalloc(1, sizeof(*guest));
@@ -223,7 +239,7 @@ on_completed(void *context, struct MHD_Connection *connection, void **state,
     enum MHD_RequestTerminationCode code)
 {
 	struct exchange *exchange = *state;
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
+	const union MHD_ConnectionInfo *info = mhd.MHD_get_connection_info(connection,
 	    MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
 	(void)context;
@@ -319,6 +335,21 @@ app_done(struct web_app *app)
 	explicit_bzero(&app->sessions, sizeof(app->sessions));
 }
 
+static int
+load(struct err *err)
+{
+	static const struct library_call calls[] = { FUNCTIONS(CALL) };
+	static const struct library library = {
+		.file = LIBMICROHTTPD_SONAME,
+		.package = "libmicrohttpd12",
+		.calls = calls,
+		.count = ARRAY_SIZE(calls),
+		.functions = &mhd,
+	};
+
+	return library_load(&library, err) < 0 ? err_wrap(err, "the page") : 0;
+}
+
 /* With the PEM texts in `cert` and `key`, "" for none; the library reads them before it returns. */
 static int
 start(struct web *web, int listen_fd, const char *cert, const char *key, struct err *err)
@@ -333,7 +364,7 @@ start(struct web *web, int listen_fd, const char *cert, const char *key, struct 
 	const struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
 	unsigned flags = MHD_USE_EPOLL | (cert[0] != '\0' ? MHD_USE_TLS : 0);
 
-	web->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, web,
+	web->daemon = mhd.MHD_start_daemon(flags, 0, NULL, NULL, on_request, web,
 	    MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
 	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
@@ -394,7 +425,7 @@ web_open(const struct web_options *options, const struct web_host *host, struct 
 		return NULL;
 	}
 	if (check_options(options, &address, err) < 0 ||
-	    check_token(options->token_path, err) < 0 ||
+	    check_token(options->token_path, err) < 0 || load(err) < 0 ||
 	    address_listen(&address, &listen_fd, err) < 0)
 		return NULL;
 	web = xcalloc(1, sizeof(*web));
@@ -412,7 +443,7 @@ web_close(struct web *web)
 	if (web == NULL)
 		return;
 	if (web->daemon != NULL)
-		MHD_stop_daemon(web->daemon);
+		mhd.MHD_stop_daemon(web->daemon);
 	app_done(&web->app);
 	free(web);
 }
@@ -420,7 +451,7 @@ web_close(struct web *web)
 int
 web_fd(const struct web *web)
 {
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(web->daemon,
+	const union MHD_DaemonInfo *info = mhd.MHD_get_daemon_info(web->daemon,
 	    MHD_DAEMON_INFO_EPOLL_FD);
 
 	return info != NULL ? info->epoll_fd : -1;
@@ -433,7 +464,8 @@ web_timeout_us(const struct web *web)
 
 	if (web->guests == NULL)
 		return -1;
-	if (MHD_get_timeout(web->daemon, &ms) != MHD_YES || ms > (uint64_t)(SWEEP_US / US_PER_MS))
+	if (mhd.MHD_get_timeout(web->daemon, &ms) != MHD_YES ||
+	    ms > (uint64_t)(SWEEP_US / US_PER_MS))
 		return SWEEP_US;
 
 	return (int64_t)ms * US_PER_MS;
@@ -444,13 +476,13 @@ web_work(struct web *web)
 {
 	bool had_guests = web->guests != NULL;
 
-	(void)MHD_run(web->daemon);
+	(void)mhd.MHD_run(web->daemon);
 	/*
 	 * At its limit the library stops listening, and only the run after somebody has left makes it
 	 * listen again.  When all left in this one, nothing would wake us for the next.
 	 */
 	if (had_guests && web->guests == NULL)
-		(void)MHD_run(web->daemon);
+		(void)mhd.MHD_run(web->daemon);
 	if (clock_elapsed_us(web->swept) >= SWEEP_US)
 		sweep(web);
 }

@@ -38,11 +38,14 @@ keyword_add(struct keywords *keywords, const char *name, const char *value)
 
 static PGconn *
 connect_start(const struct postgres *pg, const char *database, enum pg_mode mode,
-    const char *client_name, const char *address)
+    const char *client_name, const char *address, struct err *err)
 {
 	struct keywords keywords = { .count = 0 };
 	char port[16];
+	PGconn *conn;
 
+	if (libpq_load(err) < 0)
+		return NULL;
 	(void)snprintf(port, sizeof(port), "%u", pg->port);
 	keyword_add(&keywords, "host", pg->host);
 	keyword_add(&keywords, "hostaddr", address);
@@ -63,7 +66,11 @@ connect_start(const struct postgres *pg, const char *database, enum pg_mode mode
 	keyword_add(&keywords, "keepalives_count", "3");
 	keyword_add(&keywords, "tcp_user_timeout", "60000");
 
-	return PQconnectStartParams(keywords.names, keywords.values, 0);
+	conn = libpq.PQconnectStartParams(keywords.names, keywords.values, 0);
+	if (conn == NULL)
+		(void)err_set(err, ERR_BUG, "cannot connect: out of memory");
+
+	return conn;
 }
 
 /* ---- what went wrong ------------------------------------------------------------------------ */
@@ -168,7 +175,7 @@ static int
 connect_failed(const struct postgres *pg, const char *database, enum pg_mode mode, PGconn *conn,
     struct err *err)
 {
-	const char *text = PQerrorMessage(conn);
+	const char *text = libpq.PQerrorMessage(conn);
 	const char *state = find_sqlstate(text);
 	char place[300];
 	char cause[CAUSE_MAX];
@@ -177,7 +184,7 @@ connect_failed(const struct postgres *pg, const char *database, enum pg_mode mod
 		return server_refused(pg, database, mode, state, err);
 
 	(void)where(pg, place, sizeof(place));
-	if (PQconnectionNeedsPassword(conn)) {
+	if (libpq.PQconnectionNeedsPassword(conn)) {
 		(void)err_set(err, ERR_AUTH,
 		    "cannot connect to postgres '%s' at %s: the server asks for a password and none is "
 		    "given",
@@ -204,7 +211,7 @@ wait_for_socket(PGconn *conn, PostgresPollingStatusType status, struct mono_time
     bool *ret_is_late, struct err *err)
 {
 	struct pollfd fds[2] = {
-		{ .fd = PQsocket(conn),
+		{ .fd = libpq.PQsocket(conn),
 		    .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT },
 		{ .fd = stop_fd(), .events = POLLIN },
 	};
@@ -228,14 +235,14 @@ connect_finish(const struct postgres *pg, const char *database, enum pg_mode mod
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 	bool is_late = false;
 
-	if (PQstatus(conn) == CONNECTION_BAD)
+	if (libpq.PQstatus(conn) == CONNECTION_BAD)
 		return connect_failed(pg, database, mode, conn, err);
-	(void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+	(void)libpq.PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
 	while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED && !is_late) {
 		if (wait_for_socket(conn, status, began, &is_late, err) < 0)
 			return -1;
 		if (!is_late)
-			status = PQconnectPoll(conn);
+			status = libpq.PQconnectPoll(conn);
 	}
 	if (is_late) {
 		(void)err_set(err, ERR_TIMEOUT,
@@ -246,7 +253,7 @@ connect_finish(const struct postgres *pg, const char *database, enum pg_mode mod
 	}
 	if (status == PGRES_POLLING_FAILED)
 		return connect_failed(pg, database, mode, conn, err);
-	(void)PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
+	(void)libpq.PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
 
 	return 0;
 }
@@ -278,12 +285,14 @@ notice_ignore(void *context, const PGresult *result)
 }
 
 PGconn *
-pg_connect_begin(const struct postgres *pg, const char *client_name, const char *address)
+pg_connect_begin(const struct postgres *pg, const char *client_name, const char *address,
+    struct err *err)
 {
-	PGconn *conn = connect_start(pg, pg->maintenance_database, PG_SQL, client_name, address);
+	PGconn *conn = connect_start(pg, pg->maintenance_database, PG_SQL, client_name, address,
+	    err);
 
 	if (conn != NULL)
-		(void)PQsetNoticeReceiver(conn, notice_ignore, NULL);
+		(void)libpq.PQsetNoticeReceiver(conn, notice_ignore, NULL);
 
 	return conn;
 }
@@ -309,12 +318,11 @@ pg_connect_named(const struct postgres *pg, const char *database, enum pg_mode m
 	if (database == NULL)
 		database = pg->maintenance_database;
 
-	SCOPED(pg_conn_freep) PGconn *conn = connect_start(pg, database, mode, client_name, NULL);
-	if (conn == NULL) {
-		(void)err_set(err, ERR_BUG, "cannot connect: out of memory");
+	SCOPED(pg_conn_freep)
+	PGconn *conn = connect_start(pg, database, mode, client_name, NULL, err);
+	if (conn == NULL)
 		return NULL;
-	}
-	(void)PQsetNoticeReceiver(conn, notice_ignore, NULL);
+	(void)libpq.PQsetNoticeReceiver(conn, notice_ignore, NULL);
 	if (connect_finish(pg, database, mode, conn, err) < 0)
 		return NULL;
 	if (mode == PG_SQL && session_prepare(conn, err) < 0) {
@@ -328,7 +336,7 @@ pg_connect_named(const struct postgres *pg, const char *database, enum pg_mode m
 int
 pg_server_version(const PGconn *conn)
 {
-	return PQserverVersion(conn);
+	return libpq.PQserverVersion(conn);
 }
 
 char *

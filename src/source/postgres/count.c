@@ -52,7 +52,7 @@ enum list_column {
 static bool
 is_true(const PGresult *result, int row, int column)
 {
-	return PQgetvalue(result, row, column)[0] == 't';
+	return libpq.PQgetvalue(result, row, column)[0] == 't';
 }
 
 static uint32_t
@@ -62,7 +62,7 @@ number_of(const PGresult *result, int row, int column)
 	struct err ignored = ERR_INIT;
 
 	/* relpages is -1 for some; anything odd counts as nothing known. */
-	if (parse_u64(PQgetvalue(result, row, column), 0, UINT32_MAX, &value, &ignored) < 0)
+	if (parse_u64(libpq.PQgetvalue(result, row, column), 0, UINT32_MAX, &value, &ignored) < 0)
 		value = 0;
 
 	return (uint32_t)value;
@@ -83,12 +83,12 @@ add_table(struct count *count, const PGresult *result, int row)
 	table->oid = number_of(result, row, LIST_OID);
 	table->pages = number_of(result, row, LIST_PAGES);
 	table->text_at = count->names.size;
-	add_name(count, PQgetvalue(result, row, LIST_SCHEMA));
-	add_name(count, PQgetvalue(result, row, LIST_NAME));
-	table->is_unlogged = PQgetvalue(result, row, LIST_PERSISTENCE)[0] == 'u';
+	add_name(count, libpq.PQgetvalue(result, row, LIST_SCHEMA));
+	add_name(count, libpq.PQgetvalue(result, row, LIST_NAME));
+	table->is_unlogged = libpq.PQgetvalue(result, row, LIST_PERSISTENCE)[0] == 'u';
 	table->has_rls = is_true(result, row, LIST_RLS);
 	table->rows = -1;
-	if (PQgetvalue(result, row, LIST_KIND)[0] == 'm') {
+	if (libpq.PQgetvalue(result, row, LIST_KIND)[0] == 'm') {
 		table->kind = COUNT_MATVIEW;
 		table->rows = is_true(result, row, LIST_POPULATED) ? 1 : 0;
 	} else if (is_true(result, row, LIST_EXTENSION)) {
@@ -109,7 +109,7 @@ read_list(struct count *count, struct err *err)
 
 		if (result == NULL)
 			return -1;
-		rows = PQntuples(result);
+		rows = libpq.PQntuples(result);
 		for (int row = 0; row < rows; row++)
 			add_table(count, result, row);
 	} while (rows == FETCH_ROWS);
@@ -123,7 +123,7 @@ read_list(struct count *count, struct err *err)
 int
 count_use_plain_bytes(PGconn *conn, struct err *err)
 {
-	const char *encoding = PQparameterStatus(conn, "server_encoding");
+	const char *encoding = libpq.PQparameterStatus(conn, "server_encoding");
 
 	if (!str_equals(encoding, "SQL_ASCII"))
 		return 0;
@@ -232,7 +232,7 @@ send_batch(struct count *count, struct err *err)
 	str_add(&sql, "; ROLLBACK TO blackstart; RELEASE blackstart");
 	count->next = at;
 	count->is_waiting = asked > 0;
-	if (asked > 0 && PQsendQuery(count->conn, str_text(&sql)) == 0)
+	if (asked > 0 && libpq.PQsendQuery(count->conn, str_text(&sql)) == 0)
 		return pg_error(count->conn, NULL, err, "cannot count rows");
 
 	return 0;
@@ -243,14 +243,14 @@ send_batch(struct count *count, struct err *err)
 static void
 take_rows(struct count *count, const PGresult *result)
 {
-	for (int row = 0; row < PQntuples(result); row++) {
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
 		uint32_t at = number_of(result, row, 0);
 		int64_t rows = -1;
 		struct err ignored = ERR_INIT;
 
 		assert(at < count->tables.count);
 		if (number_of(result, row, 2) != count->tables.items[at].oid ||
-		    parse_i64(PQgetvalue(result, row, 1), 0, INT64_MAX, &rows, &ignored) < 0)
+		    parse_i64(libpq.PQgetvalue(result, row, 1), 0, INT64_MAX, &rows, &ignored) < 0)
 			continue;
 		count->tables.items[at].rows = rows;
 	}
@@ -260,9 +260,9 @@ take_rows(struct count *count, const PGresult *result)
 static int
 take_failure(struct count *count, const PGresult *result, struct err *err)
 {
-	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *text = libpq.PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-	if (PQstatus(count->conn) == CONNECTION_BAD)
+	if (libpq.PQstatus(count->conn) == CONNECTION_BAD)
 		return pg_error(count->conn, result, err, "cannot count rows");
 	if (count->is_second_pass && count->trouble.size == 0)
 		str_add(&count->trouble, text != NULL ? text : "unknown error");
@@ -279,7 +279,7 @@ end_batch(struct count *count, struct err *err)
 	if (!count->has_failed)
 		return 0;
 	count->has_failed = false;
-	if (PQsendQuery(count->conn, "ROLLBACK TO blackstart; RELEASE blackstart") == 0)
+	if (libpq.PQsendQuery(count->conn, "ROLLBACK TO blackstart; RELEASE blackstart") == 0)
 		return pg_error(count->conn, NULL, err, "cannot count rows");
 
 	return 0;
@@ -289,16 +289,16 @@ end_batch(struct count *count, struct err *err)
 static int
 take_answers(struct count *count, struct err *err)
 {
-	if (PQconsumeInput(count->conn) == 0)
+	if (libpq.PQconsumeInput(count->conn) == 0)
 		return pg_error(count->conn, NULL, err, "cannot count rows");
-	while (!PQisBusy(count->conn)) {
-		SCOPED(pg_result_freep) PGresult *result = PQgetResult(count->conn);
+	while (!libpq.PQisBusy(count->conn)) {
+		SCOPED(pg_result_freep) PGresult *result = libpq.PQgetResult(count->conn);
 
 		if (result == NULL)
 			return end_batch(count, err);
-		if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		if (libpq.PQresultStatus(result) == PGRES_TUPLES_OK)
 			take_rows(count, result);
-		else if (PQresultStatus(result) == PGRES_FATAL_ERROR &&
+		else if (libpq.PQresultStatus(result) == PGRES_FATAL_ERROR &&
 		    take_failure(count, result, err) < 0)
 			return -1;
 	}
@@ -312,7 +312,7 @@ count_step(struct count *count, struct err *err)
 	while (!count->is_done) {
 		if (count->is_waiting && take_answers(count, err) < 0)
 			return -1;
-		if (count->is_waiting && PQisBusy(count->conn))
+		if (count->is_waiting && libpq.PQisBusy(count->conn))
 			return 0;
 		if (count->is_waiting)
 			continue;
@@ -360,7 +360,7 @@ drop_uncertain(struct count *count, struct err *err)
 		return -1;
 
 	/* The same order as the list, so one walk is enough. */
-	for (int row = 0; row < PQntuples(result); row++) {
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
 		uint32_t oid = number_of(result, row, 0);
 		size_t found = at;
 

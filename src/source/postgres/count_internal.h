@@ -9,7 +9,6 @@
 #ifndef SOURCE_POSTGRES_COUNT_INTERNAL_H
 #define SOURCE_POSTGRES_COUNT_INTERNAL_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +16,7 @@
 #include "base/scope.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "source/postgres/libpq_internal.h"
 
 struct err;
 struct json_t;

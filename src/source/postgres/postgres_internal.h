@@ -5,11 +5,11 @@
 #ifndef SOURCE_POSTGRES_POSTGRES_INTERNAL_H
 #define SOURCE_POSTGRES_POSTGRES_INTERNAL_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/scope.h"
+#include "source/postgres/libpq_internal.h"
 #include "source/source.h"
 
 struct err;
@@ -47,16 +47,32 @@ enum pg_mode {
 	PG_REPLICATION, /* replication=true: walsender, simple protocol, no SQL */
 };
 
+/* NULL: nothing to do, and perhaps no libpq either. */
+static inline void
+pg_close(PGconn *conn)
+{
+	if (conn != NULL)
+		libpq.PQfinish(conn);
+}
+
 static inline void
 pg_conn_freep(PGconn **conn)
 {
-	PQfinish(*conn);
+	pg_close(*conn);
+}
+
+/* The same for a result. */
+static inline void
+pg_clear(PGresult *result)
+{
+	if (result != NULL)
+		libpq.PQclear(result);
 }
 
 static inline void
 pg_result_freep(PGresult **result)
 {
-	PQclear(*result);
+	pg_clear(*result);
 }
 
 /*
@@ -75,10 +91,10 @@ PGconn *pg_connect_named(const struct postgres *pg, const char *database, enum p
 /*
  * Begin a connection to the maintenance database and leave PQconnectPoll to the caller, who must
  * not wait; nothing is set in the session.  `address` saves the look-up of the host's name, NULL:
- * look it up.  NULL only without memory.
+ * look it up.  NULL only without libpq or memory.
  */
-PGconn *pg_connect_begin(const struct postgres *pg, const char *client_name, const char *address)
-    MUST_CHECK;
+PGconn *pg_connect_begin(const struct postgres *pg, const char *client_name, const char *address,
+    struct err *err) MUST_CHECK;
 
 /* Run one statement; NULL and ERR_* unless it succeeded (rows or command). Stops on a stop. */
 PGresult *pg_query(PGconn *conn, const char *sql, struct err *err) MUST_CHECK;

@@ -48,7 +48,7 @@ kind_of_sqlstate(const char *state)
 static int
 error_of_connection(const PGconn *conn, const char *what, struct err *err)
 {
-	const char *text = PQerrorMessage(conn);
+	const char *text = libpq.PQerrorMessage(conn);
 
 	if (text[0] == '\0')
 		text = "the connection broke";
@@ -59,7 +59,8 @@ error_of_connection(const PGconn *conn, const char *what, struct err *err)
 int
 pg_error(PGconn *conn, const PGresult *result, struct err *err, const char *format, ...)
 {
-	const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+	const char *state = result != NULL ? libpq.PQresultErrorField(result, PG_DIAG_SQLSTATE)
+					   : NULL;
 	const char *text, *detail, *hint;
 	char what[300];
 	va_list args;
@@ -70,9 +71,9 @@ pg_error(PGconn *conn, const PGresult *result, struct err *err, const char *form
 	if (state == NULL)
 		return error_of_connection(conn, what, err);
 
-	text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-	detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-	hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+	text = libpq.PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	detail = libpq.PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+	hint = libpq.PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
 	(void)err_set(err, kind_of_sqlstate(state), "%s: %s%s%s%s", what,
 	    text != NULL ? text : state, detail != NULL ? " (" : "", detail != NULL ? detail : "",
 	    detail != NULL ? ")" : "");
@@ -89,18 +90,18 @@ void
 pg_cancel(PGconn *conn)
 {
 	char text[256];
-	PGcancel *cancel = PQgetCancel(conn);
+	PGcancel *cancel = libpq.PQgetCancel(conn);
 
 	if (cancel != NULL)
-		(void)PQcancel(cancel, text, sizeof(text));
-	PQfreeCancel(cancel);
+		(void)libpq.PQcancel(cancel, text, sizeof(text));
+	libpq.PQfreeCancel(cancel);
 }
 
 int
 pg_wait_readable(PGconn *conn, struct err *err)
 {
 	struct pollfd fds[2] = {
-		{ .fd = PQsocket(conn), .events = POLLIN },
+		{ .fd = libpq.PQsocket(conn), .events = POLLIN },
 		{ .fd = stop_fd(), .events = POLLIN },
 	};
 
@@ -119,13 +120,13 @@ pg_next_result(PGconn *conn, PGresult **ret_result, struct err *err)
 {
 	if (stop_check(err) < 0)
 		return -1;
-	while (PQisBusy(conn)) {
+	while (libpq.PQisBusy(conn)) {
 		if (pg_wait_readable(conn, err) < 0)
 			return -1;
-		if (PQconsumeInput(conn) == 0)
+		if (libpq.PQconsumeInput(conn) == 0)
 			return error_of_connection(conn, "the server's answer is lost", err);
 	}
-	*ret_result = PQgetResult(conn);
+	*ret_result = libpq.PQgetResult(conn);
 
 	return 0;
 }
@@ -133,7 +134,7 @@ pg_next_result(PGconn *conn, PGresult **ret_result, struct err *err)
 static bool
 is_good(const PGresult *result)
 {
-	ExecStatusType status = PQresultStatus(result);
+	ExecStatusType status = libpq.PQresultStatus(result);
 
 	return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ||
 	    status == PGRES_EMPTY_QUERY;
@@ -163,11 +164,11 @@ collect(PGconn *conn, const char *sql, struct err *err)
 			break;
 		if (last != NULL && !is_good(last))
 			continue;
-		PQclear(last);
+		pg_clear(last);
 		last = TAKE(result);
-		if (PQresultStatus(last) == PGRES_COPY_IN ||
-		    PQresultStatus(last) == PGRES_COPY_OUT ||
-		    PQresultStatus(last) == PGRES_COPY_BOTH)
+		if (libpq.PQresultStatus(last) == PGRES_COPY_IN ||
+		    libpq.PQresultStatus(last) == PGRES_COPY_OUT ||
+		    libpq.PQresultStatus(last) == PGRES_COPY_BOTH)
 			break;
 	}
 	if (last == NULL || !is_good(last)) {
@@ -184,7 +185,7 @@ pg_query(PGconn *conn, const char *sql, struct err *err)
 {
 	if (stop_check(err) < 0)
 		return NULL;
-	if (PQsendQuery(conn, sql) == 0) {
+	if (libpq.PQsendQuery(conn, sql) == 0) {
 		(void)error_of_connection(conn, "cannot send a statement", err);
 		return NULL;
 	}
@@ -198,7 +199,7 @@ pg_query_params(PGconn *conn, const char *sql, const char *const *params, int co
 {
 	if (stop_check(err) < 0)
 		return NULL;
-	if (PQsendQueryParams(conn, sql, count, NULL, params, NULL, NULL, 0) == 0) {
+	if (libpq.PQsendQueryParams(conn, sql, count, NULL, params, NULL, NULL, 0) == 0) {
 		(void)error_of_connection(conn, "cannot send a statement", err);
 		return NULL;
 	}
@@ -214,13 +215,13 @@ pg_query_value(PGconn *conn, const char *sql, struct err *err)
 
 	if (result == NULL)
 		return NULL;
-	if (PQntuples(result) < 1 || PQnfields(result) < 1) {
+	if (libpq.PQntuples(result) < 1 || libpq.PQnfields(result) < 1) {
 		(void)err_set(err, ERR_DATA, "statement '%s' gave no row",
 		    short_sql(sql, text, sizeof(text)));
 		return NULL;
 	}
 
-	return xstrdup(PQgetvalue(result, 0, 0));
+	return xstrdup(libpq.PQgetvalue(result, 0, 0));
 }
 
 int

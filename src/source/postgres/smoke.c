@@ -25,8 +25,8 @@ static int
 judge(const struct smoke_query *query, const PGresult *result, struct verify_report *report,
     struct err *err)
 {
-	bool has_row = PQntuples(result) > 0 && PQnfields(result) > 0;
-	const char *value = has_row ? PQgetvalue(result, 0, 0) : "";
+	bool has_row = libpq.PQntuples(result) > 0 && libpq.PQnfields(result) > 0;
+	const char *value = has_row ? libpq.PQgetvalue(result, 0, 0) : "";
 	bool is_good = query->expect != NULL ? has_row && strcmp(value, query->expect) == 0
 					     : is_positive(value);
 

@@ -25,14 +25,14 @@ traits_set_rows(PGconn *conn, json_t *to, const char *field, const char *sql, st
 	if (result == NULL)
 		return -1;
 	rows = json_array();
-	for (int row = 0; row < PQntuples(result); row++) {
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
 		json_t *fields = json_array();
 
-		for (int column = 0; column < PQnfields(result); column++)
+		for (int column = 0; column < libpq.PQnfields(result); column++)
 			(void)json_array_append_new(fields,
-			    PQgetisnull(result, row, column)
+			    libpq.PQgetisnull(result, row, column)
 				? json_null()
-				: json_text(PQgetvalue(result, row, column)));
+				: json_text(libpq.PQgetvalue(result, row, column)));
 		(void)json_array_append_new(rows, fields);
 	}
 	(void)json_object_set_new(to, field, rows);
@@ -64,10 +64,10 @@ traits_read(PGconn *conn, const char *name, json_t *to, struct err *err)
 	    params, 1, err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) == 0)
+	if (libpq.PQntuples(result) == 0)
 		return err_set(err, ERR_NOT_FOUND, "there is no database '%s'", name);
-	(void)json_object_set_new(to, "owner", json_text(PQgetvalue(result, 0, 0)));
-	if (parse_i64(PQgetvalue(result, 0, 1), -2, INT32_MAX, &limit, err) < 0)
+	(void)json_object_set_new(to, "owner", json_text(libpq.PQgetvalue(result, 0, 0)));
+	if (parse_i64(libpq.PQgetvalue(result, 0, 1), -2, INT32_MAX, &limit, err) < 0)
 		return -1;
 	if (limit >= 0)
 		(void)json_object_set_new(to, "connection_limit", json_integer(limit));
@@ -99,14 +99,14 @@ traits_remarks_done(struct traits_remarks *remarks)
 static int
 attempt(PGconn *conn, const struct str *sql, struct traits_remarks *remarks, struct err *err)
 {
-	bool is_inside = PQtransactionStatus(conn) == PQTRANS_INTRANS;
+	bool is_inside = libpq.PQtransactionStatus(conn) == PQTRANS_INTRANS;
 	struct err failure = ERR_INIT;
 
 	if (is_inside && pg_execute(conn, "SAVEPOINT blackstart_trait", err) < 0)
 		return -1;
 	if (pg_execute(conn, str_text(sql), &failure) == 0)
 		return is_inside ? pg_execute(conn, "RELEASE blackstart_trait", err) : 0;
-	if (failure.kind == ERR_CANCELLED || PQstatus(conn) == CONNECTION_BAD) {
+	if (failure.kind == ERR_CANCELLED || libpq.PQstatus(conn) == CONNECTION_BAD) {
 		*err = failure;
 		return -1;
 	}

@@ -7,10 +7,9 @@
 #ifndef SOURCE_POSTGRES_TRAITS_INTERNAL_H
 #define SOURCE_POSTGRES_TRAITS_INTERNAL_H
 
-#include <libpq-fe.h>
-
 #include "base/scope.h"
 #include "base/vec.h"
+#include "source/postgres/libpq_internal.h"
 
 struct err;
 struct json_t;

@@ -61,7 +61,7 @@ run_sql(const char *database, const char *sql)
 
 	if (conn == NULL || pg_execute(conn, sql, &err) < 0)
 		fail_msg("%s", err.msg);
-	PQfinish(conn);
+	pg_close(conn);
 }
 
 static char *
@@ -73,7 +73,7 @@ ask_sql(const char *sql)
 
 	if (text == NULL)
 		fail_msg("%s", err.msg);
-	PQfinish(conn);
+	pg_close(conn);
 	return text;
 }
 
@@ -293,7 +293,7 @@ test_it_is_restored_and_runs(void **state)
 	free(rows);
 	rows = pg_query_value(conn, "SHOW archive_mode", &err);
 	assert_string_equal(rows, "off");
-	PQfinish(conn);
+	pg_close(conn);
 	/* Into the same folder again: refused, and nothing of it is touched. */
 	restore_report_done(&report);
 	assert_int_equal(restore(&store, to, false, &report, &err), -1);

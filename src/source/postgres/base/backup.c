@@ -58,7 +58,7 @@ making_done(struct making *making)
 	json_decref(making->settings);
 	json_decref(making->tablespaces);
 	free(making->next_xid);
-	PQfinish(making->sql);
+	pg_close(making->sql);
 }
 
 /* ---- the WAL among the files, as the reader finds them ------------------------------------------------ */
@@ -227,7 +227,7 @@ look_around(struct making *making, struct err *err)
 	if (stop_check(err) < 0)
 		return -1;
 	if (making->settings == NULL) {
-		PQfinish(TAKE(making->sql));
+		pg_close(TAKE(making->sql));
 		manifest_add_warning(making->draft, "settings_not_saved",
 		    "the server's settings are not in the backup: %s; to change that, let role '%s' "
 		    "connect to a database (a line in pg_hba.conf: host all %s ADDRESS/32 "

@@ -116,9 +116,10 @@ check_tables(PGconn *conn, struct err *err)
 	    err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) > 0)
+	if (libpq.PQntuples(result) > 0)
 		return err_set(err, ERR_DATA, "amcheck: table %s, block %s: %s",
-		    PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
+		    libpq.PQgetvalue(result, 0, 0), libpq.PQgetvalue(result, 0, 1),
+		    libpq.PQgetvalue(result, 0, 2));
 
 	return 0;
 }

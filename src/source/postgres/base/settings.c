@@ -197,7 +197,7 @@ save_file(const struct postgres *pg, PGconn *conn, const char *path, const char 
 	PGresult *result = pg_query_params(conn, "SELECT pg_read_file($1)", &path, 1, &denied);
 	if (stop_check(err) < 0)
 		return -1;
-	if (result == NULL || PQntuples(result) != 1) {
+	if (result == NULL || libpq.PQntuples(result) != 1) {
 		manifest_add_warning(draft, "config_not_saved",
 		    "'%s' is not in the backup: it lies outside the data directory and cannot be read "
 		    "(%s); to change that: GRANT pg_read_server_files TO \"%s\"; GRANT EXECUTE ON "
@@ -206,8 +206,8 @@ save_file(const struct postgres *pg, PGconn *conn, const char *path, const char 
 		return 0;
 	}
 
-	return push_text(intake, part_name, PQgetvalue(result, 0, 0),
-	    (size_t)PQgetlength(result, 0, 0), err);
+	return push_text(intake, part_name, libpq.PQgetvalue(result, 0, 0),
+	    (size_t)libpq.PQgetlength(result, 0, 0), err);
 }
 
 int

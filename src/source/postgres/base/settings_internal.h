@@ -7,9 +7,9 @@
 #define SOURCE_POSTGRES_BASE_SETTINGS_INTERNAL_H
 
 #include <jansson.h>
-#include <libpq-fe.h>
 
 #include "base/scope.h"
+#include "source/postgres/libpq_internal.h"
 
 struct err;
 struct intake;

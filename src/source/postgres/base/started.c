@@ -89,9 +89,10 @@ count_all(const struct started_options *options, const struct postgres *server,
 	if (result == NULL)
 		return -1;
 	progress_phase(options->request->progress, "counting rows", 0);
-	for (int row = 0; row < PQntuples(result); row++) {
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
 		if (stop_check(err) < 0 ||
-		    count_database(server, PQgetvalue(result, row, 0), databases, report, err) < 0)
+		    count_database(server, libpq.PQgetvalue(result, row, 0), databases, report,
+			err) < 0)
 			return -1;
 	}
 

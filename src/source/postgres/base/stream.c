@@ -43,8 +43,8 @@ static void
 notice_keep(void *context, const PGresult *result)
 {
 	struct base_stream *stream = context;
-	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *text = libpq.PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *severity = libpq.PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
 
 	if (text == NULL || !str_equals(severity, "WARNING") || stream->end == NULL)
 		return;
@@ -86,7 +86,7 @@ base_stream_open(const struct postgres *pg, struct err *err)
 		(void)err_wrap(err, "postgres '%s'", pg->label);
 		return NULL;
 	}
-	(void)PQsetNoticeReceiver(stream->conn, notice_keep, stream);
+	(void)libpq.PQsetNoticeReceiver(stream->conn, notice_keep, stream);
 
 	return TAKE(stream);
 }
@@ -102,7 +102,7 @@ base_stream_free(struct base_stream *stream)
 {
 	if (stream == NULL)
 		return;
-	PQfinish(stream->conn);
+	pg_close(stream->conn);
 	free(stream->server.system_identifier);
 	free(stream);
 }
@@ -145,15 +145,16 @@ static int
 unexpected(const struct base_stream *stream, const PGresult *result, const char *what,
     struct err *err)
 {
-	bool has_state = result != NULL && PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL;
+	bool has_state = result != NULL &&
+	    libpq.PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL;
 
-	if (has_state || result == NULL || PQstatus(stream->conn) == CONNECTION_BAD) {
+	if (has_state || result == NULL || libpq.PQstatus(stream->conn) == CONNECTION_BAD) {
 		(void)pg_error(stream->conn, result, err, "the server ended the base backup");
 		return wrap_reached(stream, err);
 	}
 
 	return err_set(err, ERR_PEER, "the server sent no %s, but %s", what,
-	    PQresStatus(PQresultStatus(result)));
+	    libpq.PQresStatus(libpq.PQresultStatus(result)));
 }
 
 static int
@@ -164,7 +165,7 @@ expect(struct base_stream *stream, ExecStatusType status, const char *what, PGre
 
 	if (pg_next_result(stream->conn, &result, err) < 0)
 		return wrap_reached(stream, err);
-	if (PQresultStatus(result) != status)
+	if (libpq.PQresultStatus(result) != status)
 		return unexpected(stream, result, what, err);
 	*ret_result = TAKE(result);
 
@@ -182,10 +183,10 @@ expect_position(struct base_stream *stream, const char *what, uint64_t *ret_lsn,
 
 	if (expect(stream, PGRES_TUPLES_OK, what, &result, err) < 0)
 		return -1;
-	if (PQntuples(result) != 1 || PQnfields(result) < 2)
+	if (libpq.PQntuples(result) != 1 || libpq.PQnfields(result) < 2)
 		return err_set(err, ERR_PEER, "the server sent no %s", what);
-	if (lsn_parse(PQgetvalue(result, 0, 0), ret_lsn, err) < 0 ||
-	    parse_unsigned(PQgetvalue(result, 0, 1), 1, UINT32_MAX, &timeline, err) < 0)
+	if (lsn_parse(libpq.PQgetvalue(result, 0, 0), ret_lsn, err) < 0 ||
+	    parse_unsigned(libpq.PQgetvalue(result, 0, 1), 1, UINT32_MAX, &timeline, err) < 0)
 		return err_wrap(err, "%s", what);
 	*ret_timeline = timeline;
 
@@ -209,24 +210,26 @@ expect_tablespaces(struct base_stream *stream, struct err *err)
 
 	if (expect(stream, PGRES_TUPLES_OK, "list of tablespaces", &result, err) < 0)
 		return -1;
-	if (PQnfields(result) < 3 || PQntuples(result) < 1 || PQntuples(result) > TABLESPACES_MAX)
+	if (libpq.PQnfields(result) < 3 || libpq.PQntuples(result) < 1 ||
+	    libpq.PQntuples(result) > TABLESPACES_MAX)
 		return err_set(err, ERR_PEER, "the server's list of tablespaces is not understood");
-	for (int row = 0; row < PQntuples(result); row++) {
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
 		struct base_tablespace *space = vec_add(&start->tablespaces);
 		uint64_t size_kb = 0;
 
-		if (!PQgetisnull(result, row, 2) &&
-		    parse_u64(PQgetvalue(result, row, 2), 0, INT64_MAX / 1024, &size_kb, err) < 0)
+		if (!libpq.PQgetisnull(result, row, 2) &&
+		    parse_u64(libpq.PQgetvalue(result, row, 2), 0, INT64_MAX / 1024, &size_kb,
+			err) < 0)
 			return err_wrap(err, "size of a tablespace");
 		space->size_bytes = size_kb * 1024;
 		start->size_bytes += space->size_bytes;
-		if (PQgetisnull(result, row, 0))
+		if (libpq.PQgetisnull(result, row, 0))
 			continue;
-		if (!is_oid(PQgetvalue(result, row, 0)))
+		if (!is_oid(libpq.PQgetvalue(result, row, 0)))
 			return err_set(err, ERR_PEER, "the server names a tablespace '%.40s'",
-			    PQgetvalue(result, row, 0));
-		space->oid = xstrdup(PQgetvalue(result, row, 0));
-		space->location = xstrdup(PQgetvalue(result, row, 1));
+			    libpq.PQgetvalue(result, row, 0));
+		space->oid = xstrdup(libpq.PQgetvalue(result, row, 0));
+		space->location = xstrdup(libpq.PQgetvalue(result, row, 1));
 	}
 
 	return 0;
@@ -328,7 +331,7 @@ next_message(struct base_stream *stream, char **ret_data, size_t *ret_size, stru
 	bool has_read = false;
 
 	for (;;) {
-		int size = PQgetCopyData(stream->conn, ret_data, 1);
+		int size = libpq.PQgetCopyData(stream->conn, ret_data, 1);
 
 		if (size != 0) {
 			*ret_size = size > 0 ? (size_t)size : 0;
@@ -336,7 +339,7 @@ next_message(struct base_stream *stream, char **ret_data, size_t *ret_size, stru
 		}
 		if (has_read && pg_wait_readable(stream->conn, err) < 0)
 			return wrap_reached(stream, err);
-		if (PQconsumeInput(stream->conn) == 0)
+		if (libpq.PQconsumeInput(stream->conn) == 0)
 			return unexpected(stream, NULL, "data", err);
 		has_read = true;
 	}
@@ -362,7 +365,7 @@ receive_copy(struct base_stream *stream, struct err *err)
 			return 0;
 		result = is_typed ? take_message(stream, data, size, err)
 				  : take_data(stream, data, size, err);
-		PQfreemem(data);
+		libpq.PQfreemem(data);
 		if (result < 0)
 			return -1;
 	}
@@ -464,11 +467,11 @@ receive_end(struct base_stream *stream, struct err *err)
 		return -1;
 	if (pg_next_result(stream->conn, &result, err) < 0)
 		return -1;
-	if (str_equals(PQresultErrorField(result, PG_DIAG_SQLSTATE), "XX001")) {
+	if (str_equals(libpq.PQresultErrorField(result, PG_DIAG_SQLSTATE), "XX001")) {
 		stream->end->is_damaged = true;
 		return 0;
 	}
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+	if (libpq.PQresultStatus(result) != PGRES_COMMAND_OK)
 		return unexpected(stream, result, "end of the base backup", err);
 
 	return 0;
@@ -488,7 +491,7 @@ base_stream_run(struct base_stream *stream, const struct base_stream_options *op
 	stream->end = ret_end;
 	if (options->wants_wal)
 		hold_wal(stream);
-	if (PQsendQuery(stream->conn, sql) == 0)
+	if (libpq.PQsendQuery(stream->conn, sql) == 0)
 		return pg_error(stream->conn, NULL, err, "cannot send BASE_BACKUP");
 	if (expect_position(stream, "start position", &ret_start->start_lsn,
 		&ret_start->start_timeline, err) < 0 ||

@@ -273,9 +273,10 @@ read_databases(struct base_trial *trial, struct err *err)
 	if (result == NULL)
 		return -1;
 	progress_phase(trial->request->progress, "reading every table", 0);
-	for (int row = 0; row < PQntuples(result); row++) {
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
 		if (stop_check(err) < 0 ||
-		    base_read_database(server, PQgetvalue(result, row, 0), trial->report, err) < 0)
+		    base_read_database(server, libpq.PQgetvalue(result, row, 0), trial->report,
+			err) < 0)
 			return -1;
 	}
 

@@ -2,9 +2,8 @@
 #ifndef SOURCE_POSTGRES_BASE_TRIAL_INTERNAL_H
 #define SOURCE_POSTGRES_BASE_TRIAL_INTERNAL_H
 
-#include <libpq-fe.h>
-
 #include "base/scope.h"
+#include "source/postgres/libpq_internal.h"
 
 struct backup_view;
 struct base_content;

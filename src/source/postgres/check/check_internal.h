@@ -2,9 +2,9 @@
 #ifndef SOURCE_POSTGRES_CHECK_CHECK_INTERNAL_H
 #define SOURCE_POSTGRES_CHECK_CHECK_INTERNAL_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 
+#include "source/postgres/libpq_internal.h"
 #include "source/postgres/postgres_internal.h"
 
 struct checking {

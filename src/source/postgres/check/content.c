@@ -54,10 +54,10 @@ report_finding(struct checking *checking, const char *database, const struct fin
     const PGresult *result)
 {
 	struct str names = STR_INIT_MAX(300);
-	int count = PQntuples(result);
+	int count = libpq.PQntuples(result);
 
 	for (int row = 0; row < count && row < NAMES_SHOWN; row++)
-		str_addf(&names, "%s%s", row > 0 ? ", " : "", PQgetvalue(result, row, 0));
+		str_addf(&names, "%s%s", row > 0 ? ", " : "", libpq.PQgetvalue(result, row, 0));
 	check_report_add(checking->report, finding->result, finding->name, finding->fix,
 	    "database '%s': %s (%d): %s%s", database, finding->text, count, str_text(&names),
 	    count > NAMES_SHOWN ? ", ..." : "");
@@ -83,17 +83,17 @@ check_large_objects(struct checking *checking, const char *database, struct err 
 	    err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (strcmp(PQgetvalue(result, 0, 0), "0") == 0)
+	if (strcmp(libpq.PQgetvalue(result, 0, 0), "0") == 0)
 		return 0;
-	if (checking->is_superuser || strcmp(PQgetvalue(result, 0, 1), "0") == 0)
+	if (checking->is_superuser || strcmp(libpq.PQgetvalue(result, 0, 1), "0") == 0)
 		check_report_add(checking->report, CHECK_OK, "large_objects", NULL,
-		    "database '%s': %s, all readable", database, PQgetvalue(result, 0, 0));
+		    "database '%s': %s, all readable", database, libpq.PQgetvalue(result, 0, 0));
 	else
 		check_report_add(checking->report, CHECK_FAILED, "large_objects",
 		    "GRANT their owner TO the role, or SELECT on each ('blackstart check --sql' prints both).",
 		    "database '%s': %s large objects of %s cannot be read, so a dump fails; "
 		    "pg_read_all_data does not cover them",
-		    database, PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
+		    database, libpq.PQgetvalue(result, 0, 1), libpq.PQgetvalue(result, 0, 2));
 
 	return 0;
 }
@@ -109,7 +109,7 @@ check_database(struct checking *checking, const char *database, struct err *err)
 		    &is_cancelled, err);
 		if (result == NULL && is_cancelled)
 			return -1;
-		if (result != NULL && PQntuples(result) > 0)
+		if (result != NULL && libpq.PQntuples(result) > 0)
 			report_finding(checking, database, &findings[i], result);
 	}
 
@@ -151,10 +151,10 @@ check_tablespaces(struct checking *checking, struct err *err)
 	    &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (strcmp(PQgetvalue(result, 0, 0), "0") != 0)
+	if (strcmp(libpq.PQgetvalue(result, 0, 0), "0") != 0)
 		check_report_add(checking->report, CHECK_NOTE, "tablespaces", NULL,
 		    "%s: a base backup has them, a restore needs room for them",
-		    PQgetvalue(result, 0, 1));
+		    libpq.PQgetvalue(result, 0, 1));
 
 	return 0;
 }
@@ -180,8 +180,8 @@ check_content(struct checking *checking, struct err *err)
 	    &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	for (int row = 0; row < PQntuples(result); row++) {
-		if (visit(checking, PQgetvalue(result, row, 0), err) < 0)
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
+		if (visit(checking, libpq.PQgetvalue(result, row, 0), err) < 0)
 			return -1;
 	}
 

@@ -17,7 +17,7 @@ wait_for_more(PGconn *conn, struct mono_time began, bool *ret_is_late, struct er
 {
 	int64_t left_ms = BASE_BACKUP_MAX_MS - clock_elapsed_us(began) / US_PER_MS;
 	struct pollfd fds[] = {
-		{ .fd = PQsocket(conn), .events = POLLIN },
+		{ .fd = libpq.PQsocket(conn), .events = POLLIN },
 		{ .fd = stop_fd(), .events = POLLIN },
 	};
 
@@ -26,7 +26,7 @@ wait_for_more(PGconn *conn, struct mono_time began, bool *ret_is_late, struct er
 		return 0;
 	if (poll(fds, 2, (int)left_ms) < 0 && errno != EINTR)
 		return err_sys(err, "cannot wait for the server");
-	if (PQconsumeInput(conn) == 0)
+	if (libpq.PQconsumeInput(conn) == 0)
 		return pg_error(conn, NULL, err, "the connection broke");
 
 	return stop_check(err);
@@ -39,8 +39,8 @@ drain_copy(PGconn *conn)
 	char *data;
 	int size;
 
-	while ((size = PQgetCopyData(conn, &data, 1)) > 0)
-		PQfreemem(data);
+	while ((size = libpq.PQgetCopyData(conn, &data, 1)) > 0)
+		libpq.PQfreemem(data);
 
 	return size < 0 ? 1 : 0;
 }
@@ -52,7 +52,7 @@ run_blackhole(PGconn *conn, bool *ret_is_late, struct err *err)
 	struct mono_time began = clock_mono();
 	bool is_copying = false;
 
-	if (PQsendQuery(conn,
+	if (libpq.PQsendQuery(conn,
 		"BASE_BACKUP (LABEL 'blackstart check', CHECKPOINT 'fast', WAIT 0, "
 		"TARGET 'blackhole')") == 0)
 		return pg_error(conn, NULL, err, "cannot ask for a base backup");
@@ -61,23 +61,23 @@ run_blackhole(PGconn *conn, bool *ret_is_late, struct err *err)
 
 		if (is_copying)
 			is_copying = drain_copy(conn) == 0;
-		if (is_copying || PQisBusy(conn) != 0) {
+		if (is_copying || libpq.PQisBusy(conn) != 0) {
 			if (wait_for_more(conn, began, ret_is_late, err) < 0)
 				return -1;
 			if (*ret_is_late)
 				return 0;
 			continue;
 		}
-		result = PQgetResult(conn);
+		result = libpq.PQgetResult(conn);
 		if (result == NULL)
 			return 0;
-		is_copying = PQresultStatus(result) == PGRES_COPY_OUT;
-		if (PQresultStatus(result) == PGRES_FATAL_ERROR) {
+		is_copying = libpq.PQresultStatus(result) == PGRES_COPY_OUT;
+		if (libpq.PQresultStatus(result) == PGRES_FATAL_ERROR) {
 			(void)pg_error(conn, result, err, "base backup");
-			PQclear(result);
+			pg_clear(result);
 			return -1;
 		}
-		PQclear(result);
+		pg_clear(result);
 	}
 }
 
@@ -140,8 +140,8 @@ check_replication(struct checking *checking, struct err *err)
 		return 0;
 	}
 	check_report_add(checking->report, CHECK_OK, "replication", NULL,
-	    "system identifier %s, timeline %s", PQgetvalue(result, 0, 0),
-	    PQgetvalue(result, 0, 1));
+	    "system identifier %s, timeline %s", libpq.PQgetvalue(result, 0, 0),
+	    libpq.PQgetvalue(result, 0, 1));
 
 	return check_blackhole(checking, conn, err);
 }

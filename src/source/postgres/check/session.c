@@ -19,9 +19,9 @@ check_tls(struct checking *checking)
 {
 	const char *host = checking->pg->host;
 
-	if (PQsslInUse(checking->conn) != 0)
+	if (libpq.PQsslInUse(checking->conn) != 0)
 		check_report_add(checking->report, CHECK_OK, "tls", NULL, "%s",
-		    PQsslAttribute(checking->conn, "protocol"));
+		    libpq.PQsslAttribute(checking->conn, "protocol"));
 	else if (host[0] == '/')
 		check_report_add(checking->report, CHECK_OK, "tls", NULL,
 		    "not needed on a local socket");
@@ -67,9 +67,9 @@ check_pooler(struct checking *checking, struct err *err)
 	    err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (parse_u64(PQgetvalue(result, 0, 0), 0, UINT32_MAX, &pid, err) < 0)
+	if (parse_u64(libpq.PQgetvalue(result, 0, 0), 0, UINT32_MAX, &pid, err) < 0)
 		return -1;
-	if ((uint64_t)PQbackendPID(checking->conn) == pid)
+	if ((uint64_t)libpq.PQbackendPID(checking->conn) == pid)
 		check_report_add(checking->report, CHECK_OK, "pooler", NULL, "connected directly");
 	else
 		check_report_add(checking->report, CHECK_FAILED, "pooler",
@@ -93,7 +93,7 @@ check_clock(struct checking *checking, struct err *err)
 	    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (parse_i64(PQgetvalue(result, 0, 0), 0, INT64_MAX, &server_us, err) < 0)
+	if (parse_i64(libpq.PQgetvalue(result, 0, 0), 0, INT64_MAX, &server_us, err) < 0)
 		return -1;
 	skew_us = server_us - before.us / 2 - clock_wall().us / 2;
 	if (skew_us < 0)
@@ -122,7 +122,7 @@ static const char read_all_sql[] = "SELECT pg_has_role(current_user, 'pg_read_al
 static bool
 is_true(const PGresult *result, int column)
 {
-	return PQntuples(result) > 0 && PQgetvalue(result, 0, column)[0] == 't';
+	return libpq.PQntuples(result) > 0 && libpq.PQgetvalue(result, 0, column)[0] == 't';
 }
 
 static int

@@ -41,12 +41,12 @@ check_rule(struct checking *checking, const struct rule *rule, struct err *err)
 	PGresult *result = check_ask(checking, rule->setting, sql, &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (strcmp(PQgetvalue(result, 0, 0), rule->bad) == 0)
+	if (strcmp(libpq.PQgetvalue(result, 0, 0), rule->bad) == 0)
 		check_report_add(checking->report, rule->result, rule->setting, rule->fix, "%s",
 		    rule->text);
 	else
 		check_report_add(checking->report, CHECK_OK, rule->setting, NULL, "%s",
-		    PQgetvalue(result, 0, 0));
+		    libpq.PQgetvalue(result, 0, 0));
 
 	return 0;
 }
@@ -64,7 +64,7 @@ check_senders(struct checking *checking, struct err *err)
 	    &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (parse_i64(PQgetvalue(result, 0, 0), INT32_MIN, INT32_MAX, &free_senders, err) < 0)
+	if (parse_i64(libpq.PQgetvalue(result, 0, 0), INT32_MIN, INT32_MAX, &free_senders, err) < 0)
 		return -1;
 	if (free_senders < SENDERS_WANTED)
 		check_report_add(checking->report, free_senders < 1 ? CHECK_FAILED : CHECK_WARNING,
@@ -93,14 +93,14 @@ check_archiving(struct checking *checking, struct err *err)
 	PGresult *result = check_ask(checking, "archiving", archiving_sql, &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (strcmp(PQgetvalue(result, 0, 0), "off") == 0)
+	if (strcmp(libpq.PQgetvalue(result, 0, 0), "off") == 0)
 		check_report_add(checking->report, CHECK_NOTE, "archiving", NULL,
 		    "archive_mode is off; base backups carry the WAL they need themselves");
-	else if (PQgetvalue(result, 0, 2)[0] == 't')
+	else if (libpq.PQgetvalue(result, 0, 2)[0] == 't')
 		check_report_add(checking->report, CHECK_FAILED, "archiving",
 		    "Look into the server's log for the archive_command; pg_wal grows until it works.",
-		    "archiving fails since segment %s (%s failures)", PQgetvalue(result, 0, 3),
-		    PQgetvalue(result, 0, 1));
+		    "archiving fails since segment %s (%s failures)",
+		    libpq.PQgetvalue(result, 0, 3), libpq.PQgetvalue(result, 0, 1));
 	else
 		check_report_add(checking->report, CHECK_OK, "archiving", NULL,
 		    "on, no failure is open");
@@ -120,18 +120,18 @@ check_standbys(struct checking *checking, struct err *err)
 	    &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (PQgetvalue(result, 0, 0)[0] != '\0')
+	if (libpq.PQgetvalue(result, 0, 0)[0] != '\0')
 		check_report_add(checking->report, CHECK_NOTE, "sync_standbys", NULL,
 		    "synchronous_standby_names is '%s'; a restored server is started without it",
-		    PQgetvalue(result, 0, 0));
-	if (strcmp(PQgetvalue(result, 0, 1), "0") == 0)
+		    libpq.PQgetvalue(result, 0, 0));
+	if (strcmp(libpq.PQgetvalue(result, 0, 1), "0") == 0)
 		check_report_add(checking->report, CHECK_NOTE, "wal_sender_timeout",
 		    "ALTER SYSTEM SET wal_sender_timeout = '60s'; SELECT pg_reload_conf();",
 		    "0: the server never notices a receiver that is gone");
 	else
 		check_report_add(checking->report, CHECK_OK, "wal_sender_timeout", NULL, "%s",
-		    PQgetvalue(result, 0, 1));
-	if (PQgetvalue(result, 0, 2)[0] == 't')
+		    libpq.PQgetvalue(result, 0, 1));
+	if (libpq.PQgetvalue(result, 0, 2)[0] == 't')
 		check_report_add(checking->report, CHECK_WARNING, "standby",
 		    "Name the primary as host.",
 		    "the server is a standby: unlogged tables are dumped empty, and a promotion breaks a "

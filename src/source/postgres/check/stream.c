@@ -47,10 +47,11 @@ check_slots(struct checking *checking, int *ret_count, struct err *err)
 	PGresult *result = check_ask(checking, "replication_slot", slots_sql, &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	*ret_count = PQntuples(result);
+	*ret_count = libpq.PQntuples(result);
 	for (int i = 0; i < *ret_count; i++)
-		report_slot(checking, PQgetvalue(result, i, 0), PQgetvalue(result, i, 1)[0] == 't',
-		    PQgetvalue(result, i, 2), PQgetvalue(result, i, 3));
+		report_slot(checking, libpq.PQgetvalue(result, i, 0),
+		    libpq.PQgetvalue(result, i, 1)[0] == 't', libpq.PQgetvalue(result, i, 2),
+		    libpq.PQgetvalue(result, i, 3));
 
 	return 0;
 }
@@ -66,7 +67,7 @@ check_slot_limit(struct checking *checking, int slots, struct err *err)
 	    "SHOW max_slot_wal_keep_size", &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (strcmp(PQgetvalue(result, 0, 0), "-1") == 0)
+	if (strcmp(libpq.PQgetvalue(result, 0, 0), "-1") == 0)
 		check_report_add(checking->report, slots > 0 ? CHECK_WARNING : CHECK_NOTE,
 		    "max_slot_wal_keep_size",
 		    "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); (less than is free for pg_wal)",
@@ -74,7 +75,7 @@ check_slot_limit(struct checking *checking, int slots, struct err *err)
 	else
 		check_report_add(checking->report, CHECK_OK, "max_slot_wal_keep_size", NULL,
 		    "%s: a receiver that is away for longer than that lasts loses WAL",
-		    PQgetvalue(result, 0, 0));
+		    libpq.PQgetvalue(result, 0, 0));
 
 	return 0;
 }
@@ -93,7 +94,7 @@ check_free_slots(struct checking *checking, int slots, struct err *err)
 	    &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (PQgetvalue(result, 0, 0)[0] == '0' || PQgetvalue(result, 0, 0)[0] == '-')
+	if (libpq.PQgetvalue(result, 0, 0)[0] == '0' || libpq.PQgetvalue(result, 0, 0)[0] == '-')
 		check_report_add(checking->report, CHECK_NOTE, "max_replication_slots",
 		    "ALTER SYSTEM SET max_replication_slots = 10; then restart the server.",
 		    "none is free: WAL cannot be streamed");
@@ -122,27 +123,28 @@ check_synchronous(struct checking *checking, struct err *err)
 	PGresult *result = check_ask(checking, "synchronous_commit", sync_sql, &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (PQgetvalue(result, 0, 0)[0] == '\0') {
+	if (libpq.PQgetvalue(result, 0, 0)[0] == '\0') {
 		check_report_add(checking->report, CHECK_NOTE, "synchronous_commit", NULL,
 		    "commits wait for nobody: what was not yet sent is lost with the server (see 'Losing nothing' in docs/operations.md)");
 		return 0;
 	}
-	if (PQgetvalue(result, 0, 2)[0] == 't' && strcmp(PQgetvalue(result, 0, 3), "0") == 0)
+	if (libpq.PQgetvalue(result, 0, 2)[0] == 't' &&
+	    strcmp(libpq.PQgetvalue(result, 0, 3), "0") == 0)
 		check_report_add(checking->report, CHECK_FAILED, "synchronous_commit",
 		    "Start the receiver ('blackstart run JOB'), or: ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf();",
 		    "every commit waits: none of synchronous_standby_names ('%s') is connected",
-		    PQgetvalue(result, 0, 0));
-	else if (strcmp(PQgetvalue(result, 0, 1), "remote_apply") == 0)
+		    libpq.PQgetvalue(result, 0, 0));
+	else if (strcmp(libpq.PQgetvalue(result, 0, 1), "remote_apply") == 0)
 		check_report_add(checking->report, CHECK_WARNING, "synchronous_commit",
 		    "ALTER SYSTEM SET synchronous_commit = on; SELECT pg_reload_conf();",
 		    "'remote_apply': a commit that waits for blackstart never returns, because it applies nothing");
-	else if (!PQgetisnull(result, 0, 4))
+	else if (!libpq.PQgetisnull(result, 0, 4))
 		check_report_add(checking->report, CHECK_NOTE, "synchronous_commit", NULL,
-		    "commits of these wait for nobody: %s", PQgetvalue(result, 0, 4));
+		    "commits of these wait for nobody: %s", libpq.PQgetvalue(result, 0, 4));
 	else
 		check_report_add(checking->report, CHECK_OK, "synchronous_commit", NULL,
-		    "'%s', commits wait for '%s'", PQgetvalue(result, 0, 1),
-		    PQgetvalue(result, 0, 0));
+		    "'%s', commits wait for '%s'", libpq.PQgetvalue(result, 0, 1),
+		    libpq.PQgetvalue(result, 0, 0));
 
 	return 0;
 }

@@ -63,7 +63,7 @@ check_config_readable(struct checking *checking, struct err *err)
 	    &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (checking->is_superuser || PQgetvalue(result, 0, 0)[0] == 't')
+	if (checking->is_superuser || libpq.PQgetvalue(result, 0, 0)[0] == 't')
 		check_report_add(checking->report, CHECK_OK, "config_readable", NULL,
 		    "the role may read them, so they are saved with a base backup");
 	else
@@ -85,15 +85,15 @@ check_config_files(struct checking *checking, struct err *err)
 	PGresult *result = check_ask(checking, "config_files", config_sql, &is_cancelled, err);
 	if (result == NULL)
 		return is_cancelled ? -1 : 0;
-	if (PQntuples(result) == 0) {
+	if (libpq.PQntuples(result) == 0) {
 		check_report_add(checking->report, CHECK_WARNING, "config_files",
 		    "GRANT pg_monitor TO the role ('blackstart check --sql' prints it).",
 		    "the role may not see where the server's configuration is, so it is not saved");
 		return 0;
 	}
-	for (int row = 0; row < PQntuples(result); row++) {
-		const char *dir = PQgetvalue(result, row, 0);
-		const char *file = PQgetvalue(result, row, 2);
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
+		const char *dir = libpq.PQgetvalue(result, row, 0);
+		const char *file = libpq.PQgetvalue(result, row, 2);
 
 		if (!str_starts_with(file, dir) || file[strlen(dir)] != '/')
 			str_addf(&outside, "%s%s", outside.size > 0 ? ", " : "", file);

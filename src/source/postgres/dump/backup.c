@@ -45,8 +45,8 @@ list_databases(const struct postgres *pg, PGconn *conn, struct names *names, str
 	    err);
 	if (result == NULL)
 		return -1;
-	for (int row = 0; row < PQntuples(result); row++)
-		vec_push(&names->items, xstrdup(PQgetvalue(result, row, 0)));
+	for (int row = 0; row < libpq.PQntuples(result); row++)
+		vec_push(&names->items, xstrdup(libpq.PQgetvalue(result, row, 0)));
 	if (names->items.count == 0)
 		return err_set(err, ERR_NOT_FOUND, "the server has no database to dump");
 
@@ -221,7 +221,7 @@ pg_dump_backup(struct postgres *pg, const struct backup_request *request, struct
 	draft_identity(conn, draft);
 	if (list_databases(pg, conn, &databases, err) < 0)
 		return err_wrap(err, "postgres '%s'", pg->label);
-	PQfinish(TAKE(conn));
+	pg_close(TAKE(conn));
 
 	/* A pg_dump older than the server refuses, so that is known before anything is written. */
 	if (pg_program_find(pg, "pg_dump", job.server_version / 10000, false, &job.program, err) <

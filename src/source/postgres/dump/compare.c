@@ -208,12 +208,13 @@ compare_sequences(PGconn *conn, const struct dump_database *database, struct dum
 	for (size_t at = 0; expected_get(rows, at, &expected); at++) {
 		int side = 1;
 
-		while (row < PQntuples(result) && side > 0) {
-			side = order(&expected, PQgetvalue(result, row, 0),
-			    PQgetvalue(result, row, 1));
+		while (row < libpq.PQntuples(result) && side > 0) {
+			side = order(&expected, libpq.PQgetvalue(result, row, 0),
+			    libpq.PQgetvalue(result, row, 1));
 			row += side > 0 ? 1 : 0;
 		}
-		compare_sequence(to, &expected, side == 0 ? PQgetvalue(result, row, 2) : NULL);
+		compare_sequence(to, &expected,
+		    side == 0 ? libpq.PQgetvalue(result, row, 2) : NULL);
 	}
 
 	return 0;

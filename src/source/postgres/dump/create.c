@@ -51,7 +51,7 @@ has_tablespace(PGconn *conn, const char *name, bool *ret_has, struct err *err)
 	    params, 1, err);
 	if (result == NULL)
 		return -1;
-	*ret_has = PQntuples(result) > 0;
+	*ret_has = libpq.PQntuples(result) > 0;
 
 	return 0;
 }
@@ -149,7 +149,7 @@ dump_check_extensions(PGconn *conn, const struct dump_database *database, struct
 		    "SELECT 1 FROM pg_available_extensions WHERE name = $1", params, 1, err);
 		if (result == NULL)
 			return -1;
-		if (PQntuples(result) > 0)
+		if (libpq.PQntuples(result) > 0)
 			continue;
 		(void)err_set(err, ERR_UNSUPPORTED,
 		    "database '%s' needs the extension '%s', which the PostgreSQL %d server does not have",

@@ -5,7 +5,6 @@
 #ifndef SOURCE_POSTGRES_DUMP_DUMP_INTERNAL_H
 #define SOURCE_POSTGRES_DUMP_DUMP_INTERNAL_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +12,7 @@
 #include "base/clock.h"
 #include "base/scope.h"
 #include "source/postgres/count_internal.h"
+#include "source/postgres/libpq_internal.h"
 #include "source/postgres/postgres_internal.h"
 #include "source/postgres/spool_internal.h"
 

@@ -93,16 +93,16 @@ plan_rights(struct planning *work, struct err *err)
 	    err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) == 0 || PQgetvalue(result, 0, 0)[0] == 't')
+	if (libpq.PQntuples(result) == 0 || libpq.PQgetvalue(result, 0, 0)[0] == 't')
 		return 0;
 	warn(work,
 	    xasprintf("the role '%s' is no superuser: everything will belong to it, and rights "
 		      "will not be restored",
 		user));
-	if (PQgetvalue(result, 0, 1)[0] != 't')
+	if (libpq.PQgetvalue(result, 0, 1)[0] != 't')
 		obstacle(work, xasprintf("the role '%s' may not create databases", user),
 		    xasprintf("Give it the right: ALTER ROLE \"%s\" CREATEDB.", user));
-	if (work->request->wants_globals && PQgetvalue(result, 0, 2)[0] != 't')
+	if (work->request->wants_globals && libpq.PQgetvalue(result, 0, 2)[0] != 't')
 		obstacle(work, xasprintf("the role '%s' may not create roles", user),
 		    xasprintf("Give it the right: ALTER ROLE \"%s\" CREATEROLE.", user));
 
@@ -258,8 +258,8 @@ plan_leftovers(struct planning *work, struct err *err)
 
 	if (result == NULL)
 		return -1;
-	for (int row = 0; row < PQntuples(result); row++) {
-		const char *name = PQgetvalue(result, row, 0);
+	for (int row = 0; row < libpq.PQntuples(result); row++) {
+		const char *name = libpq.PQgetvalue(result, row, 0);
 		SCOPED(target_mark_done) struct target_mark mark = { .origin = NULL };
 
 		if (target_mark_read(work->conn, name, &mark, err) < 0)

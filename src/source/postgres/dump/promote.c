@@ -43,8 +43,8 @@ struct swap {
 static void
 swap_done(struct swap *swap)
 {
-	PQfinish(swap->conn);
-	PQfinish(swap->kicker);
+	pg_close(swap->conn);
+	pg_close(swap->kicker);
 	free(swap->broken);
 	free(swap->comment);
 	json_decref(swap->traits);
@@ -115,10 +115,10 @@ check_prepared(struct swap *swap, struct err *err)
 	    err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) == 0)
+	if (libpq.PQntuples(result) == 0)
 		return 0;
 	(void)err_set(err, ERR_REFUSED, "database '%s' has the prepared transaction '%s'",
-	    PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 0));
+	    libpq.PQgetvalue(result, 0, 1), libpq.PQgetvalue(result, 0, 0));
 
 	return err_hint(err,
 	    "End it first, in that database: COMMIT PREPARED or ROLLBACK PREPARED.");
@@ -136,8 +136,8 @@ read_comment(struct swap *swap, struct err *err)
 	    params, 1, err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) > 0 && !PQgetisnull(result, 0, 0))
-		swap->comment = xstrdup(PQgetvalue(result, 0, 0));
+	if (libpq.PQntuples(result) > 0 && !libpq.PQgetisnull(result, 0, 0))
+		swap->comment = xstrdup(libpq.PQgetvalue(result, 0, 0));
 
 	return 0;
 }
@@ -175,7 +175,7 @@ kick(struct swap *swap, const char *database, struct err *err)
 	    params, 1, err);
 	if (result == NULL)
 		return err_wrap(err, "cannot end the sessions in database '%s'", database);
-	swap->sessions += (unsigned)PQntuples(result);
+	swap->sessions += (unsigned)libpq.PQntuples(result);
 
 	return 0;
 }
@@ -185,7 +185,7 @@ static int
 await_rename(struct swap *swap, const char *database, struct err *err)
 {
 	for (;;) {
-		struct pollfd fd = { .fd = PQsocket(swap->conn), .events = POLLIN };
+		struct pollfd fd = { .fd = libpq.PQsocket(swap->conn), .events = POLLIN };
 
 		if (stop_check(err) < 0) {
 			pg_cancel(swap->conn);
@@ -193,10 +193,10 @@ await_rename(struct swap *swap, const char *database, struct err *err)
 		}
 		if (kick(swap, database, err) < 0)
 			return -1;
-		if (poll(&fd, 1, KICK_EVERY_MS) > 0 && PQconsumeInput(swap->conn) == 0)
+		if (poll(&fd, 1, KICK_EVERY_MS) > 0 && libpq.PQconsumeInput(swap->conn) == 0)
 			return pg_error(swap->conn, NULL, err, "cannot rename database '%s'",
 			    database);
-		if (!PQisBusy(swap->conn))
+		if (!libpq.PQisBusy(swap->conn))
 			return 0;
 	}
 }
@@ -212,7 +212,7 @@ rename_once(struct swap *swap, const char *from, const char *to, struct err *err
 	pg_add_identifier(&sql, from);
 	str_add(&sql, " RENAME TO ");
 	pg_add_identifier(&sql, to);
-	if (PQsendQuery(swap->conn, str_text(&sql)) == 0)
+	if (libpq.PQsendQuery(swap->conn, str_text(&sql)) == 0)
 		return pg_error(swap->conn, NULL, err, "cannot rename database '%s'", from);
 	if (await_rename(swap, from, err) < 0)
 		return -1;
@@ -223,7 +223,7 @@ rename_once(struct swap *swap, const char *from, const char *to, struct err *err
 			return -1;
 		if (result == NULL)
 			break;
-		if (PQresultStatus(result) == PGRES_COMMAND_OK)
+		if (libpq.PQresultStatus(result) == PGRES_COMMAND_OK)
 			continue;
 		(void)pg_error(swap->conn, result, &failure, "cannot rename database '%s'", from);
 		has_failed = true;

@@ -31,7 +31,7 @@ struct restoring {
 static void
 restoring_done(struct restoring *work)
 {
-	PQfinish(work->admin);
+	pg_close(work->admin);
 	pg_program_done(&work->pg_restore);
 	for (size_t i = 0; i < work->made.count; i++)
 		free(work->made.items[i]);

@@ -41,7 +41,7 @@ role_exists(PGconn *conn, const char *name, bool *ret_exists, struct err *err)
 	    params, 1, err);
 	if (result == NULL)
 		return false;
-	*ret_exists = PQntuples(result) > 0;
+	*ret_exists = libpq.PQntuples(result) > 0;
 
 	return true;
 }

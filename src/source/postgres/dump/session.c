@@ -33,10 +33,10 @@ session_begin(struct dump_session *session, struct err *err)
 	SCOPED(pg_result_freep) PGresult *result = pg_query(session->conn, begin_sql, err);
 	if (result == NULL)
 		return -1;
-	session->snapshot = xstrdup(PQgetvalue(result, 0, BEGIN_SNAPSHOT));
-	session->is_standby = PQgetvalue(result, 0, BEGIN_STANDBY)[0] == 't';
+	session->snapshot = xstrdup(libpq.PQgetvalue(result, 0, BEGIN_SNAPSHOT));
+	session->is_standby = libpq.PQgetvalue(result, 0, BEGIN_STANDBY)[0] == 't';
 
-	return clock_parse(PQgetvalue(result, 0, BEGIN_CLOCK), &session->at, err);
+	return clock_parse(libpq.PQgetvalue(result, 0, BEGIN_CLOCK), &session->at, err);
 }
 
 /* ---- facts ------------------------------------------------------------------------------------ */
@@ -46,21 +46,21 @@ static void
 set_field(json_t *to, const PGresult *result, int column)
 {
 	enum { OID_BOOL = 16, OID_INT8 = 20 };
-	const char *text = PQgetvalue(result, 0, column);
+	const char *text = libpq.PQgetvalue(result, 0, column);
 	json_t *value;
 	int64_t number = 0;
 	struct err ignored = ERR_INIT;
 
-	if (PQgetisnull(result, 0, column))
+	if (libpq.PQgetisnull(result, 0, column))
 		return;
-	if (PQftype(result, column) == OID_BOOL)
+	if (libpq.PQftype(result, column) == OID_BOOL)
 		value = json_boolean(text[0] == 't');
-	else if (PQftype(result, column) == OID_INT8 &&
+	else if (libpq.PQftype(result, column) == OID_INT8 &&
 	    parse_i64(text, INT64_MIN, INT64_MAX, &number, &ignored) == 0)
 		value = json_integer(number);
 	else
 		value = json_text(text);
-	(void)json_object_set_new(to, PQfname(result, column), value);
+	(void)json_object_set_new(to, libpq.PQfname(result, column), value);
 }
 
 static void
@@ -141,14 +141,14 @@ session_facts(struct dump_session *session, const char *database, struct err *er
 	SCOPED(pg_result_freep) PGresult *result = pg_query(session->conn, str_text(&sql), err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) != 1)
+	if (libpq.PQntuples(result) != 1)
 		return err_set(err, ERR_DATA, "the server does not describe its database");
 
 	session->facts = json_object();
 	(void)json_object_set_new(session->facts, "name", json_text(database));
 	(void)json_object_set_new(session->facts, "snapshot_at",
 	    json_string(clock_format(session->at, at)));
-	for (int column = 0; column < PQnfields(result); column++)
+	for (int column = 0; column < libpq.PQnfields(result); column++)
 		set_field(session->facts, result, column);
 
 	return set_lists(session, database, err);
@@ -170,7 +170,7 @@ dump_session_open(struct dump_session *session, const struct postgres *pg, const
 void
 dump_session_done(struct dump_session *session)
 {
-	PQfinish(session->conn);
+	pg_close(session->conn);
 	session->conn = NULL;
 	free(session->snapshot);
 	json_decref(session->facts);

@@ -16,7 +16,7 @@ has_amcheck(PGconn *conn, bool *ret_has, struct err *err)
 
 	if (result == NULL)
 		return -1;
-	*ret_has = PQntuples(result) > 0;
+	*ret_has = libpq.PQntuples(result) > 0;
 
 	return 0;
 }
@@ -65,10 +65,10 @@ check_heap(PGconn *conn, struct verify_report *report, struct err *err)
 	    err);
 	if (result == NULL)
 		return not_the_backup(err);
-	if (PQntuples(result) > 0)
+	if (libpq.PQntuples(result) > 0)
 		return err_set(err, ERR_IO,
 		    "amcheck: table %s is damaged on the scratch server: %s",
-		    PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 2));
+		    libpq.PQgetvalue(result, 0, 0), libpq.PQgetvalue(result, 0, 2));
 	vec_push(&report->notes, xstrdup("amcheck: tables sound"));
 
 	return 0;

@@ -103,7 +103,7 @@ target_exists(PGconn *conn, const char *name, bool *ret_exists, struct err *err)
 	    params, 1, err);
 	if (result == NULL)
 		return -1;
-	*ret_exists = PQntuples(result) > 0;
+	*ret_exists = libpq.PQntuples(result) > 0;
 
 	return 0;
 }
@@ -190,10 +190,10 @@ target_mark_read(PGconn *conn, const char *name, struct target_mark *ret, struct
 	    params, 1, err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) == 0)
+	if (libpq.PQntuples(result) == 0)
 		return err_set(err, ERR_NOT_FOUND, "there is no database '%s'", name);
-	parse_mark(PQgetvalue(result, 0, 0), ret);
-	if (ret->state == TARGET_FOREIGN && PQgetvalue(result, 0, 1)[0] == 't')
+	parse_mark(libpq.PQgetvalue(result, 0, 0), ret);
+	if (ret->state == TARGET_FOREIGN && libpq.PQgetvalue(result, 0, 1)[0] == 't')
 		ret->state = TARGET_BEGUN;
 
 	return 0;
@@ -209,10 +209,11 @@ target_drop(PGconn *conn, const char *name, struct err *err)
 	pg_add_identifier(&sql, name);
 	str_add(&sql, " WITH (FORCE)");
 	/* Not by pg_query: that would refuse when a stop is what brought us here. */
-	if (PQstatus(conn) != CONNECTION_OK || PQtransactionStatus(conn) != PQTRANS_IDLE)
-		PQreset(conn);
-	SCOPED(pg_result_freep) PGresult *result = PQexec(conn, str_text(&sql));
-	status = PQresultStatus(result);
+	if (libpq.PQstatus(conn) != CONNECTION_OK ||
+	    libpq.PQtransactionStatus(conn) != PQTRANS_IDLE)
+		libpq.PQreset(conn);
+	SCOPED(pg_result_freep) PGresult *result = libpq.PQexec(conn, str_text(&sql));
+	status = libpq.PQresultStatus(result);
 	if (status == PGRES_COMMAND_OK)
 		return true;
 	(void)err_hint(err,

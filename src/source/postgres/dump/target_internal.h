@@ -5,10 +5,10 @@
 #ifndef SOURCE_POSTGRES_DUMP_TARGET_INTERNAL_H
 #define SOURCE_POSTGRES_DUMP_TARGET_INTERNAL_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 
 #include "base/scope.h"
+#include "source/postgres/libpq_internal.h"
 
 struct err;
 struct postgres;

@@ -64,13 +64,13 @@ reply(struct copy *copy, uint64_t lsn, bool wants_reply, struct err *err)
 	wal_reply_format(&message, bytes);
 	if (!copy->is_told)
 		log_trace("flush %X/%X", (unsigned)(lsn >> 32), (unsigned)lsn);
-	queued = PQputCopyData(conn, (const char *)bytes, sizeof(bytes));
+	queued = libpq.PQputCopyData(conn, (const char *)bytes, sizeof(bytes));
 	/* libpq has read the server's error already: there is no copy, but a reason to be had. */
-	if (queued < 0 && PQstatus(conn) == CONNECTION_OK) {
+	if (queued < 0 && libpq.PQstatus(conn) == CONNECTION_OK) {
 		copy->is_over = true;
 		return 0;
 	}
-	if (queued < 0 || PQflush(conn) < 0)
+	if (queued < 0 || libpq.PQflush(conn) < 0)
 		return pg_error(conn, NULL, err, "the connection broke");
 	if (queued == 0)
 		return 0;
@@ -155,7 +155,7 @@ take_messages(struct copy *copy, size_t *ret_size, struct err *err)
 	*ret_size = 0;
 	while (!copy->is_over && total < BATCH_BYTES) {
 		char *data = NULL;
-		int size = PQgetCopyData(copy->stream->conn, &data, 1);
+		int size = libpq.PQgetCopyData(copy->stream->conn, &data, 1);
 		int result;
 
 		if (size == 0)
@@ -169,7 +169,7 @@ take_messages(struct copy *copy, size_t *ret_size, struct err *err)
 			break;
 		}
 		result = take_message(copy, data, (size_t)size, err);
-		PQfreemem(data);
+		libpq.PQfreemem(data);
 		if (result < 0)
 			return -1;
 		total += (size_t)size;
@@ -182,7 +182,7 @@ take_messages(struct copy *copy, size_t *ret_size, struct err *err)
 static bool
 is_readable(const PGconn *conn)
 {
-	struct pollfd fd = { .fd = PQsocket(conn), .events = POLLIN };
+	struct pollfd fd = { .fd = libpq.PQsocket(conn), .events = POLLIN };
 
 	return poll(&fd, 1, 0) > 0;
 }
@@ -200,7 +200,7 @@ drain(struct copy *copy, struct err *err)
 		total += size;
 		if (copy->is_over || total >= BATCH_BYTES || !is_readable(copy->stream->conn))
 			return 0;
-		if (PQconsumeInput(copy->stream->conn) == 0)
+		if (libpq.PQconsumeInput(copy->stream->conn) == 0)
 			return pg_error(copy->stream->conn, NULL, err, "the connection broke");
 	}
 }
@@ -231,9 +231,9 @@ static int
 wait_for_more(struct copy *copy, int wait_ms, struct err *err)
 {
 	PGconn *conn = copy->stream->conn;
-	int is_flushing = PQflush(conn);
+	int is_flushing = libpq.PQflush(conn);
 	struct pollfd fds[] = {
-		{ .fd = PQsocket(conn),
+		{ .fd = libpq.PQsocket(conn),
 		    .events = (short)(POLLIN | (is_flushing > 0 ? POLLOUT : 0)) },
 		{ .fd = stop_fd(), .events = POLLIN },
 	};
@@ -242,7 +242,7 @@ wait_for_more(struct copy *copy, int wait_ms, struct err *err)
 		return pg_error(conn, NULL, err, "the connection broke");
 	if (poll(fds, ARRAY_SIZE(fds), wait_ms) < 0 && errno != EINTR)
 		return err_sys(err, "cannot wait for the server");
-	if (fds[0].revents != 0 && PQconsumeInput(conn) == 0)
+	if (fds[0].revents != 0 && libpq.PQconsumeInput(conn) == 0)
 		return pg_error(conn, NULL, err, "the connection broke");
 
 	return 0;
@@ -267,8 +267,8 @@ say_goodbye(struct copy *copy, struct err *err)
 	copy->is_told = false;
 	if (reply(copy, copy->durable_lsn, false, err) < 0)
 		return -1;
-	while (PQflush(conn) > 0 && clock_elapsed_us(began) < GOODBYE_MS * US_PER_MS) {
-		struct pollfd fd = { .fd = PQsocket(conn), .events = POLLOUT };
+	while (libpq.PQflush(conn) > 0 && clock_elapsed_us(began) < GOODBYE_MS * US_PER_MS) {
+		struct pollfd fd = { .fd = libpq.PQsocket(conn), .events = POLLOUT };
 
 		(void)poll(&fd, 1, GOODBYE_MS);
 	}
@@ -282,10 +282,10 @@ parse_next(const PGresult *result, struct wal_stream_outcome *outcome, struct er
 {
 	uint64_t timeline;
 
-	if (PQntuples(result) != 1 || PQnfields(result) < 2)
+	if (libpq.PQntuples(result) != 1 || libpq.PQnfields(result) < 2)
 		return err_set(err, ERR_PEER, "the server does not say which timeline comes next");
-	if (parse_u64(PQgetvalue(result, 0, 0), 1, UINT32_MAX, &timeline, err) < 0 ||
-	    lsn_parse(PQgetvalue(result, 0, 1), &outcome->next_lsn, err) < 0)
+	if (parse_u64(libpq.PQgetvalue(result, 0, 0), 1, UINT32_MAX, &timeline, err) < 0 ||
+	    lsn_parse(libpq.PQgetvalue(result, 0, 1), &outcome->next_lsn, err) < 0)
 		return err_wrap(err, "the next timeline");
 	outcome->next_timeline = (uint32_t)timeline;
 	outcome->end = WAL_END_TIMELINE;
@@ -300,7 +300,7 @@ parse_next(const PGresult *result, struct wal_stream_outcome *outcome, struct er
 static int
 read_end(struct wal_stream *stream, struct wal_stream_outcome *outcome, struct err *err)
 {
-	if (PQsetnonblocking(stream->conn, 0) < 0)
+	if (libpq.PQsetnonblocking(stream->conn, 0) < 0)
 		return pg_error(stream->conn, NULL, err, "the stream broke");
 	for (;;) {
 		SCOPED(pg_result_freep) PGresult *result = NULL;
@@ -310,9 +310,10 @@ read_end(struct wal_stream *stream, struct wal_stream_outcome *outcome, struct e
 			return -1;
 		if (result == NULL)
 			return 0;
-		status = PQresultStatus(result);
+		status = libpq.PQresultStatus(result);
 		if (status == PGRES_COPY_IN) {
-			if (PQputCopyEnd(stream->conn, NULL) < 0 || PQflush(stream->conn) < 0)
+			if (libpq.PQputCopyEnd(stream->conn, NULL) < 0 ||
+			    libpq.PQflush(stream->conn) < 0)
 				return pg_error(stream->conn, NULL, err, "the stream broke");
 		} else if (status == PGRES_TUPLES_OK) {
 			if (parse_next(result, outcome, err) < 0)
@@ -370,15 +371,15 @@ begin(struct wal_stream *stream, const struct wal_stream_request *request, bool 
 	str_addf(&sql, " PHYSICAL %s TIMELINE %u", lsn_format(request->start_lsn, lsn),
 	    request->timeline);
 	wal_stream_keep_state(stream, NULL);
-	if (PQsendQuery(stream->conn, str_text(&sql)) == 0)
+	if (libpq.PQsendQuery(stream->conn, str_text(&sql)) == 0)
 		return pg_error(stream->conn, NULL, err, "cannot ask for WAL");
 	SCOPED(pg_result_freep) PGresult *result = NULL;
 	if (pg_next_result(stream->conn, &result, err) < 0)
 		return -1;
-	*ret_is_copying = result != NULL && PQresultStatus(result) == PGRES_COPY_BOTH;
+	*ret_is_copying = result != NULL && libpq.PQresultStatus(result) == PGRES_COPY_BOTH;
 	if (*ret_is_copying)
 		return 0;
-	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+	if (libpq.PQresultStatus(result) == PGRES_TUPLES_OK)
 		return parse_next(result, outcome, err) < 0 ? -1 : read_end(stream, outcome, err);
 	wal_stream_keep_state(stream, result);
 
@@ -407,7 +408,7 @@ wal_stream_run(struct wal_stream *stream, const struct wal_stream_request *reque
 
 	if (begin(stream, request, &is_copying, &outcome, err) < 0)
 		return -1;
-	if (is_copying && PQsetnonblocking(stream->conn, 1) < 0)
+	if (is_copying && libpq.PQsetnonblocking(stream->conn, 1) < 0)
 		return pg_error(stream->conn, NULL, err, "cannot receive WAL");
 	if (is_copying && run(&copy, &outcome, err) < 0)
 		return -1;

@@ -27,7 +27,7 @@ conn_of(const struct wal_heartbeat *heartbeat)
 static void
 rest(struct wal_heartbeat *heartbeat)
 {
-	PQfinish(conn_of(heartbeat));
+	pg_close(conn_of(heartbeat));
 	heartbeat->conn = NULL;
 	heartbeat->is_asking = false;
 	heartbeat->is_reading = false;
@@ -67,7 +67,7 @@ fail(struct wal_heartbeat *heartbeat, const char *text)
 static bool
 is_ready(const PGconn *conn, short events)
 {
-	struct pollfd fd = { .fd = PQsocket(conn), .events = events };
+	struct pollfd fd = { .fd = libpq.PQsocket(conn), .events = events };
 
 	return poll(&fd, 1, 0) > 0;
 }
@@ -78,22 +78,22 @@ connect_step(struct wal_heartbeat *heartbeat)
 	PGconn *conn = conn_of(heartbeat);
 	PostgresPollingStatusType status;
 
-	if (PQstatus(conn) == CONNECTION_BAD) {
-		fail(heartbeat, PQerrorMessage(conn));
+	if (libpq.PQstatus(conn) == CONNECTION_BAD) {
+		fail(heartbeat, libpq.PQerrorMessage(conn));
 		return;
 	}
 	if (!is_ready(conn, heartbeat->is_reading ? POLLIN : POLLOUT))
 		return;
-	status = PQconnectPoll(conn);
+	status = libpq.PQconnectPoll(conn);
 	heartbeat->is_reading = status == PGRES_POLLING_READING;
 	if (status == PGRES_POLLING_FAILED) {
-		fail(heartbeat, PQerrorMessage(conn));
+		fail(heartbeat, libpq.PQerrorMessage(conn));
 		return;
 	}
 	if (status != PGRES_POLLING_OK)
 		return;
-	if (PQsendQuery(conn, beat_sql) == 0)
-		fail(heartbeat, PQerrorMessage(conn));
+	if (libpq.PQsendQuery(conn, beat_sql) == 0)
+		fail(heartbeat, libpq.PQerrorMessage(conn));
 	else
 		heartbeat->is_asking = true;
 }
@@ -104,24 +104,24 @@ ask_step(struct wal_heartbeat *heartbeat)
 	PGconn *conn = conn_of(heartbeat);
 	PGresult *result;
 
-	if (PQconsumeInput(conn) == 0) {
-		fail(heartbeat, PQerrorMessage(conn));
+	if (libpq.PQconsumeInput(conn) == 0) {
+		fail(heartbeat, libpq.PQerrorMessage(conn));
 		return;
 	}
-	while (PQisBusy(conn) == 0) {
+	while (libpq.PQisBusy(conn) == 0) {
 		bool is_bad;
 
-		result = PQgetResult(conn);
+		result = libpq.PQgetResult(conn);
 		if (result == NULL) {
 			heartbeat->is_failing = false;
 			rest(heartbeat);
 			return;
 		}
-		is_bad = PQresultStatus(result) != PGRES_TUPLES_OK &&
-		    PQresultStatus(result) != PGRES_COMMAND_OK;
+		is_bad = libpq.PQresultStatus(result) != PGRES_TUPLES_OK &&
+		    libpq.PQresultStatus(result) != PGRES_COMMAND_OK;
 		if (is_bad)
-			fail(heartbeat, PQresultErrorMessage(result));
-		PQclear(result);
+			fail(heartbeat, libpq.PQresultErrorMessage(result));
+		pg_clear(result);
 		if (is_bad)
 			return;
 	}
@@ -133,14 +133,18 @@ wal_heartbeat_tick(struct wal_heartbeat *heartbeat, int *wait_ms)
 	if (heartbeat->every_us == 0)
 		return;
 	if (heartbeat->conn == NULL) {
+		struct err err = ERR_INIT;
+
 		if (heartbeat->began.us != 0 &&
 		    clock_elapsed_us(heartbeat->began) < heartbeat->every_us)
 			return;
 		heartbeat->began = clock_mono();
 		heartbeat->conn = (struct pg_conn *)pg_connect_begin(heartbeat->pg,
-		    heartbeat->client_name, heartbeat->address);
-		if (heartbeat->conn == NULL)
+		    heartbeat->client_name, heartbeat->address, &err);
+		if (heartbeat->conn == NULL) {
+			fail(heartbeat, err.msg);
 			return;
+		}
 	}
 	if (clock_elapsed_us(heartbeat->began) > GIVE_UP_US)
 		fail(heartbeat, "no answer within 30 s");

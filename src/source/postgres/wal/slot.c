@@ -18,22 +18,22 @@ parse_slot(const PGresult *result, const char *name, struct wal_slot *ret_slot, 
 	struct wal_slot slot = { .exists = false };
 	uint64_t timeline = 0;
 
-	if (PQntuples(result) == 0 || PQgetisnull(result, 0, 0)) {
+	if (libpq.PQntuples(result) == 0 || libpq.PQgetisnull(result, 0, 0)) {
 		*ret_slot = slot;
 		return 0;
 	}
-	if (!str_equals(PQgetvalue(result, 0, 0), "physical")) {
+	if (!str_equals(libpq.PQgetvalue(result, 0, 0), "physical")) {
 		(void)err_set(err, ERR_REFUSED,
 		    "the replication slot '%s' is a %s one, it cannot send plain WAL", name,
-		    PQgetvalue(result, 0, 0));
+		    libpq.PQgetvalue(result, 0, 0));
 		return err_hint(err, "Choose another name with the key 'slot' of the job.");
 	}
 	slot.exists = true;
-	if (!PQgetisnull(result, 0, 1) &&
-	    lsn_parse(PQgetvalue(result, 0, 1), &slot.restart_lsn, err) < 0)
+	if (!libpq.PQgetisnull(result, 0, 1) &&
+	    lsn_parse(libpq.PQgetvalue(result, 0, 1), &slot.restart_lsn, err) < 0)
 		return -1;
-	if (!PQgetisnull(result, 0, 2) &&
-	    parse_u64(PQgetvalue(result, 0, 2), 0, UINT32_MAX, &timeline, err) < 0)
+	if (!libpq.PQgetisnull(result, 0, 2) &&
+	    parse_u64(libpq.PQgetvalue(result, 0, 2), 0, UINT32_MAX, &timeline, err) < 0)
 		return -1;
 	slot.timeline = (uint32_t)timeline;
 	slot.is_usable = slot.restart_lsn != 0;

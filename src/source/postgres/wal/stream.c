@@ -17,7 +17,8 @@ enum { VERSION_OLDEST = 130000 };
 void
 wal_stream_keep_state(struct wal_stream *stream, const PGresult *result)
 {
-	const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+	const char *state = result != NULL ? libpq.PQresultErrorField(result, PG_DIAG_SQLSTATE)
+					   : NULL;
 
 	memset(stream->sqlstate, 0, sizeof(stream->sqlstate));
 	if (state != NULL && strlen(state) < sizeof(stream->sqlstate))
@@ -30,7 +31,7 @@ wal_stream_ask(struct wal_stream *stream, const char *sql, struct err *err)
 	SCOPED(pg_result_freep) PGresult *first = NULL;
 
 	wal_stream_keep_state(stream, NULL);
-	if (PQsendQuery(stream->conn, sql) == 0) {
+	if (libpq.PQsendQuery(stream->conn, sql) == 0) {
 		(void)pg_error(stream->conn, NULL, err, "cannot send '%.30s'", sql);
 		return NULL;
 	}
@@ -45,8 +46,8 @@ wal_stream_ask(struct wal_stream *stream, const char *sql, struct err *err)
 			first = TAKE(result);
 	}
 	if (first == NULL ||
-	    (PQresultStatus(first) != PGRES_TUPLES_OK &&
-		PQresultStatus(first) != PGRES_COMMAND_OK)) {
+	    (libpq.PQresultStatus(first) != PGRES_TUPLES_OK &&
+		libpq.PQresultStatus(first) != PGRES_COMMAND_OK)) {
 		wal_stream_keep_state(stream, first);
 		(void)pg_error(stream->conn, first, err, "'%.30s' failed", sql);
 		return NULL;
@@ -67,13 +68,13 @@ identify(struct wal_stream *stream, struct err *err)
 	PGresult *result = wal_stream_ask(stream, "IDENTIFY_SYSTEM", err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) != 1 || PQnfields(result) < 3)
+	if (libpq.PQntuples(result) != 1 || libpq.PQnfields(result) < 3)
 		return err_set(err, ERR_PEER, "the server does not say who it is");
-	if (parse_u64(PQgetvalue(result, 0, 1), 1, UINT32_MAX, &timeline, err) < 0 ||
-	    lsn_parse(PQgetvalue(result, 0, 2), &server->flush_lsn, err) < 0)
+	if (parse_u64(libpq.PQgetvalue(result, 0, 1), 1, UINT32_MAX, &timeline, err) < 0 ||
+	    lsn_parse(libpq.PQgetvalue(result, 0, 2), &server->flush_lsn, err) < 0)
 		return err_wrap(err, "IDENTIFY_SYSTEM");
 	server->timeline = (uint32_t)timeline;
-	server->system_identifier = xstrdup(PQgetvalue(result, 0, 0));
+	server->system_identifier = xstrdup(libpq.PQgetvalue(result, 0, 0));
 
 	return 0;
 }
@@ -114,7 +115,7 @@ wal_stream_free(struct wal_stream *stream)
 {
 	if (stream == NULL)
 		return;
-	PQfinish(stream->conn);
+	pg_close(stream->conn);
 	free(stream->server.system_identifier);
 	free(stream);
 }
@@ -134,7 +135,7 @@ wal_stream_sqlstate(const struct wal_stream *stream)
 const char *
 wal_stream_address(const struct wal_stream *stream)
 {
-	const char *address = PQhostaddr(stream->conn);
+	const char *address = libpq.PQhostaddr(stream->conn);
 
 	return address != NULL && address[0] != '\0' ? address : NULL;
 }
@@ -149,11 +150,11 @@ wal_stream_history(struct wal_stream *stream, uint32_t timeline, struct str *to,
 	SCOPED(pg_result_freep) PGresult *result = wal_stream_ask(stream, sql, err);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) != 1 || PQnfields(result) != 2 ||
-	    PQgetlength(result, 0, 1) > WAL_HISTORY_MAX_BYTES)
+	if (libpq.PQntuples(result) != 1 || libpq.PQnfields(result) != 2 ||
+	    libpq.PQgetlength(result, 0, 1) > WAL_HISTORY_MAX_BYTES)
 		return err_set(err, ERR_PEER, "the server sent no history of timeline %u",
 		    timeline);
-	str_add_bytes(to, PQgetvalue(result, 0, 1), (size_t)PQgetlength(result, 0, 1));
+	str_add_bytes(to, libpq.PQgetvalue(result, 0, 1), (size_t)libpq.PQgetlength(result, 0, 1));
 
 	return 0;
 }

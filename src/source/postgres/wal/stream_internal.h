@@ -2,8 +2,7 @@
 #ifndef SOURCE_POSTGRES_WAL_STREAM_INTERNAL_H
 #define SOURCE_POSTGRES_WAL_STREAM_INTERNAL_H
 
-#include <libpq-fe.h>
-
+#include "source/postgres/libpq_internal.h"
 #include "source/postgres/wal/stream.h"
 
 enum { WAL_SQLSTATE_SIZE = 6 };
