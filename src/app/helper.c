@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -17,7 +18,6 @@
 #include "source/feed.h"
 #include "source/source.h"
 #include "store/store.h"
-#include "stream/digest.h"
 
 enum { KEY_BYTES = 8 };
 #define IDLE_US (30 * US_PER_S)
@@ -56,7 +56,7 @@ helper_socket(const struct store *store, const struct archive *archive, const ch
 	SCOPED(freep) char *server = NULL;
 	SCOPED(freep) char *text = NULL;
 	SCOPED(str_done) struct str key = STR_INIT;
-	uint8_t hash[DIGEST_SHA256_BYTES];
+	uint8_t hash[HASH_BYTES];
 	char *slash = strrchr(to_folder, '/');
 
 	if (slash != NULL)
@@ -65,7 +65,7 @@ helper_socket(const struct store *store, const struct archive *archive, const ch
 	if (folder == NULL || archive_path == NULL || server == NULL)
 		return NULL;
 	text = xasprintf("%s\n%s\n%s\n%s", store->id, archive->label, archive_path, server);
-	digest_sha256(text, strlen(text), hash);
+	hash_text(text, hash);
 	str_add_hex(&key, hash, KEY_BYTES);
 
 	return xasprintf("%s/feed-%s", folder, str_text(&key));

@@ -154,7 +154,9 @@ build_chain(struct part_sink *part, struct sink *store_sink, const struct part *
 	};
 	struct sink *chain = hold_sink_new(intake, store_sink, part->object_name);
 
-	chain = digest_sink_new(chain, part->digest);
+	chain = digest_sink_new(chain, part->digest, err);
+	if (chain == NULL)
+		return NULL;
 	/* Hashing and writing leave the source's thread: by the compressors, or by a handoff. */
 	if (part->is_compressed)
 		chain = zstd_sink_new(chain, &zstd, err);

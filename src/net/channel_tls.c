@@ -6,25 +6,66 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/library.h"
 #include "base/mem.h"
 #include "net/channel_internal.h"
 
 enum { REASON_BYTES = 256 };
 
+/* clang-format off */
+#define FUNCTIONS(F) \
+	F(ERR_clear_error) F(ERR_error_string_n) F(ERR_peek_last_error) \
+	F(SSL_CTX_ctrl) F(SSL_CTX_free) F(SSL_CTX_load_verify_locations) \
+	F(SSL_CTX_new) F(SSL_CTX_set_default_verify_paths) F(SSL_CTX_set_verify) \
+	F(SSL_CTX_use_PrivateKey_file) F(SSL_CTX_use_certificate_chain_file) \
+	F(SSL_accept) F(SSL_connect) F(SSL_ctrl) F(SSL_free) F(SSL_get0_param) \
+	F(SSL_get_error) F(SSL_get_verify_result) F(SSL_new) F(SSL_read) \
+	F(SSL_set1_host) F(SSL_set_fd) F(SSL_shutdown) F(SSL_write) \
+	F(TLS_client_method) F(TLS_server_method) F(X509_VERIFY_PARAM_set1_ip_asc) \
+	F(X509_verify_cert_error_string)
+/* clang-format on */
+#define CALL(function) LIBRARY_CALL(struct openssl, function),
+
+/* libssl and the libcrypto that it brings, loaded by the first connection that is encrypted. */
+static struct openssl {
+	FUNCTIONS(LIBRARY_MEMBER)
+} openssl;
+
+static int
+load(struct err *err)
+{
+	static const struct library_call calls[] = { FUNCTIONS(CALL) };
+	static const struct library library = {
+		.file = LIBSSL_SONAME,
+		.package = "libssl3",
+		.calls = calls,
+		.count = ARRAY_SIZE(calls),
+		.functions = &openssl,
+	};
+	static bool is_loaded;
+
+	if (!is_loaded && library_load(&library, err) < 0)
+		return -1;
+	is_loaded = true;
+
+	return 0;
+}
+
 /* The library's own words for its last failure, which is forgotten then. */
 static const char *
 last_reason(char *text)
 {
-	unsigned long code = ERR_peek_last_error();
+	unsigned long code = openssl.ERR_peek_last_error();
 
-	ERR_clear_error();
+	openssl.ERR_clear_error();
 	if (code == 0)
 		return "no reason given";
-	ERR_error_string_n(code, text, REASON_BYTES);
+	openssl.ERR_error_string_n(code, text, REASON_BYTES);
 
 	return text;
 }
@@ -44,15 +85,15 @@ load_trust(SSL_CTX *context, const struct channel_options *options, struct err *
 	char reason[REASON_BYTES];
 
 	if (options->security < CHANNEL_TLS_SIGNED) {
-		SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
+		openssl.SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
 		return 0;
 	}
-	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+	openssl.SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	if (options->ca_path != NULL)
-		return SSL_CTX_load_verify_locations(context, options->ca_path, NULL) == 1
+		return openssl.SSL_CTX_load_verify_locations(context, options->ca_path, NULL) == 1
 		    ? 0
 		    : unusable("certificate authorities", options->ca_path, err);
-	if (SSL_CTX_set_default_verify_paths(context) != 1)
+	if (openssl.SSL_CTX_set_default_verify_paths(context) != 1)
 		return err_set(err, ERR_CONFIG,
 		    "cannot load the system's certificate authorities: %s", last_reason(reason));
 
@@ -64,10 +105,10 @@ load_own(SSL_CTX *context, const struct channel_options *options, struct err *er
 {
 	if (options->cert_path == NULL)
 		return 0;
-	if (SSL_CTX_use_certificate_chain_file(context, options->cert_path) != 1)
+	if (openssl.SSL_CTX_use_certificate_chain_file(context, options->cert_path) != 1)
 		return unusable("certificate", options->cert_path, err);
 	if (options->key_path != NULL &&
-	    SSL_CTX_use_PrivateKey_file(context, options->key_path, SSL_FILETYPE_PEM) != 1)
+	    openssl.SSL_CTX_use_PrivateKey_file(context, options->key_path, SSL_FILETYPE_PEM) != 1)
 		return unusable("key", options->key_path, err);
 
 	return 0;
@@ -82,12 +123,15 @@ expect_host(SSL *ssl, const struct channel_options *options, struct err *err)
 	bool is_address = inet_pton(AF_INET, options->host, binary) == 1 ||
 	    inet_pton(AF_INET6, options->host, binary) == 1;
 
-	if (!is_address && options->host[0] != '/' && SSL_set_tlsext_host_name(ssl, name) != 1)
+	if (!is_address && options->host[0] != '/' &&
+	    openssl.SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name) !=
+		1)
 		return err_set(err, ERR_CONFIG, "'%s' cannot be a server's name", options->host);
 	if (options->security != CHANNEL_TLS_NAMED)
 		return 0;
-	if (is_address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), options->host) != 1
-		       : SSL_set1_host(ssl, options->host) != 1)
+	if (is_address ? openssl.X509_VERIFY_PARAM_set1_ip_asc(openssl.SSL_get0_param(ssl),
+			     options->host) != 1
+		       : openssl.SSL_set1_host(ssl, options->host) != 1)
 		return err_set(err, ERR_CONFIG, "'%s' cannot be looked for in a certificate",
 		    options->host);
 
@@ -98,7 +142,7 @@ expect_host(SSL *ssl, const struct channel_options *options, struct err *err)
 static int
 settle(struct channel *channel, int result, int timeout_ms, struct err *err)
 {
-	int why = SSL_get_error(channel->ssl, result);
+	int why = openssl.SSL_get_error(channel->ssl, result);
 	int sys = errno;
 	char reason[REASON_BYTES];
 
@@ -124,16 +168,16 @@ shake_hands(struct channel *channel, const struct channel_options *options, int 
 		int result;
 		long verdict;
 
-		ERR_clear_error();
+		openssl.ERR_clear_error();
 		result = step(channel->ssl);
 		if (result == 1)
 			return 0;
-		verdict = SSL_get_verify_result(channel->ssl);
+		verdict = openssl.SSL_get_verify_result(channel->ssl);
 		if (options->security >= CHANNEL_TLS_SIGNED && verdict != X509_V_OK) {
-			ERR_clear_error();
+			openssl.ERR_clear_error();
 			return err_set(err, ERR_AUTH,
 			    "the server's certificate is not accepted: %s",
-			    X509_verify_cert_error_string(verdict));
+			    openssl.X509_verify_cert_error_string(verdict));
 		}
 		if (settle(channel, result, options->timeout_ms, err) < 0)
 			return -1;
@@ -141,23 +185,27 @@ shake_hands(struct channel *channel, const struct channel_options *options, int 
 }
 
 static int
-begin(struct channel *channel, const struct channel_options *options, const SSL_METHOD *method,
+begin(struct channel *channel, const struct channel_options *options, bool is_server,
     struct err *err)
 {
 	char reason[REASON_BYTES];
 
-	ERR_clear_error();
-	channel->context = SSL_CTX_new(method);
+	if (load(err) < 0)
+		return -1;
+	openssl.ERR_clear_error();
+	channel->context = openssl.SSL_CTX_new(is_server ? openssl.TLS_server_method()
+							 : openssl.TLS_client_method());
 	if (channel->context == NULL)
 		return err_set(err, ERR_BUG, "cannot begin TLS: %s", last_reason(reason));
-	(void)SSL_CTX_set_min_proto_version(channel->context, TLS1_2_VERSION);
-	(void)SSL_CTX_set_mode(channel->context,
-	    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	(void)openssl.SSL_CTX_ctrl(channel->context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION,
+	    NULL);
+	(void)openssl.SSL_CTX_ctrl(channel->context, SSL_CTRL_MODE,
+	    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, NULL);
 	if (load_trust(channel->context, options, err) < 0 ||
 	    load_own(channel->context, options, err) < 0)
 		return -1;
-	channel->ssl = SSL_new(channel->context);
-	if (channel->ssl == NULL || SSL_set_fd(channel->ssl, channel->fd) != 1)
+	channel->ssl = openssl.SSL_new(channel->context);
+	if (channel->ssl == NULL || openssl.SSL_set_fd(channel->ssl, channel->fd) != 1)
 		return err_set(err, ERR_BUG, "cannot begin TLS: %s", last_reason(reason));
 
 	return 0;
@@ -166,20 +214,19 @@ begin(struct channel *channel, const struct channel_options *options, const SSL_
 int
 channel_tls_open(struct channel *channel, const struct channel_options *options, struct err *err)
 {
-	if (begin(channel, options, TLS_client_method(), err) < 0 ||
-	    expect_host(channel->ssl, options, err) < 0)
+	if (begin(channel, options, false, err) < 0 || expect_host(channel->ssl, options, err) < 0)
 		return -1;
 
-	return shake_hands(channel, options, SSL_connect, err);
+	return shake_hands(channel, options, openssl.SSL_connect, err);
 }
 
 int
 channel_serve_tls(struct channel *channel, const struct channel_options *ours, struct err *err)
 {
-	if (begin(channel, ours, TLS_server_method(), err) < 0)
+	if (begin(channel, ours, true, err) < 0)
 		return -1;
 
-	return shake_hands(channel, ours, SSL_accept, err);
+	return shake_hands(channel, ours, openssl.SSL_accept, err);
 }
 
 int
@@ -191,10 +238,10 @@ channel_tls_read(struct channel *channel, void *data, size_t size, int timeout_m
 	for (;;) {
 		int got;
 
-		ERR_clear_error();
+		openssl.ERR_clear_error();
 		errno = 0;
-		got = SSL_read(channel->ssl, data, wanted);
-		if (got > 0 || SSL_get_error(channel->ssl, got) == SSL_ERROR_ZERO_RETURN) {
+		got = openssl.SSL_read(channel->ssl, data, wanted);
+		if (got > 0 || openssl.SSL_get_error(channel->ssl, got) == SSL_ERROR_ZERO_RETURN) {
 			*ret_size = got > 0 ? (size_t)got : 0;
 			return 0;
 		}
@@ -212,9 +259,9 @@ channel_tls_write(struct channel *channel, const void *data, size_t size, int ti
 	for (;;) {
 		int put;
 
-		ERR_clear_error();
+		openssl.ERR_clear_error();
 		errno = 0;
-		put = SSL_write(channel->ssl, data, wanted);
+		put = openssl.SSL_write(channel->ssl, data, wanted);
 		if (put > 0) {
 			*ret_size = (size_t)put;
 			return 0;
@@ -229,9 +276,11 @@ channel_tls_close(struct channel *channel)
 {
 	if (channel->ssl != NULL) {
 		/* Our goodbye; the answer to it is not waited for. */
-		(void)SSL_shutdown(channel->ssl);
-		SSL_free(channel->ssl);
+		(void)openssl.SSL_shutdown(channel->ssl);
+		openssl.SSL_free(channel->ssl);
 	}
-	SSL_CTX_free(channel->context);
-	ERR_clear_error();
+	if (channel->context != NULL) {
+		openssl.SSL_CTX_free(channel->context);
+		openssl.ERR_clear_error();
+	}
 }

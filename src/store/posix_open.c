@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "os/file.h"
@@ -14,7 +15,6 @@
 #include "repo/store_info.h"
 #include "store/posix.h"
 #include "store/posix_internal.h"
-#include "stream/digest.h"
 
 enum { OPEN_TAG_DIGITS = 8 };
 
@@ -133,10 +133,10 @@ write_info(struct posix_store *store, const char *site, struct err *err)
 static void
 make_bare(struct posix_store *store, struct store_info *ret_info)
 {
-	uint8_t hash[DIGEST_SHA256_BYTES];
+	uint8_t hash[HASH_BYTES];
 	SCOPED(str_done) struct str id = STR_INIT;
 
-	digest_sha256(store->base.location, strlen(store->base.location), hash);
+	hash_text(store->base.location, hash);
 	str_add_hex(&id, hash, STORE_INFO_ID_DIGITS / 2);
 	ret_info->id = str_take(&id);
 	ret_info->site = xstrdup("");

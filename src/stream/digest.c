@@ -1,22 +1,60 @@
 #include "stream/digest.h"
 
 #include <assert.h>
+#include <stdbool.h>
 
+#include "base/library.h"
 #include "stream/crc32c.h"
 #include "stream/digest_internal.h"
 
 /* Both sums take a piece in turn, small enough to be still in the cache for the second. */
 enum { PIECE_BYTES = 128 * 1024 };
 
-void
-hasher_init(struct hasher *hasher)
+/* clang-format off */
+#define FUNCTIONS(F) \
+	F(EVP_DigestFinal_ex) F(EVP_DigestInit_ex) F(EVP_DigestUpdate) \
+	F(EVP_MD_CTX_free) F(EVP_MD_CTX_new) F(EVP_sha256)
+/* clang-format on */
+#define CALL(function) LIBRARY_CALL(struct libcrypto, function),
+
+static struct libcrypto {
+	FUNCTIONS(LIBRARY_MEMBER)
+} libcrypto;
+
+static int
+load(struct err *err)
+{
+	static const struct library_call calls[] = { FUNCTIONS(CALL) };
+	static const struct library library = {
+		.file = LIBCRYPTO_SONAME,
+		.package = "libssl3",
+		.calls = calls,
+		.count = ARRAY_SIZE(calls),
+		.functions = &libcrypto,
+	};
+	static bool is_loaded;
+
+	if (!is_loaded && library_load(&library, err) < 0)
+		return -1;
+	is_loaded = true;
+
+	return 0;
+}
+
+int
+hasher_init(struct hasher *hasher, struct err *err)
 {
 	int is_done;
 
-	*hasher = (struct hasher){ .ctx = EVP_MD_CTX_new() };
+	*hasher = (struct hasher){ .ctx = NULL };
+	if (load(err) < 0)
+		return -1;
+	hasher->ctx = libcrypto.EVP_MD_CTX_new();
 	assert(hasher->ctx != NULL);
-	is_done = EVP_DigestInit_ex(hasher->ctx, EVP_sha256(), NULL);
+	is_done = libcrypto.EVP_DigestInit_ex(hasher->ctx, libcrypto.EVP_sha256(), NULL);
 	assert(is_done == 1);
+
+	return 0;
 }
 
 static void
@@ -40,7 +78,7 @@ hasher_add(struct hasher *hasher, const void *data, size_t size)
 
 		if (piece > left)
 			piece = left;
-		is_done = EVP_DigestUpdate(hasher->ctx, at, piece);
+		is_done = libcrypto.EVP_DigestUpdate(hasher->ctx, at, piece);
 		assert(is_done == 1);
 		hasher->block_crc32c = crc32c(hasher->block_crc32c, at, piece);
 		hasher->block_bytes += piece;
@@ -58,7 +96,7 @@ hasher_finish(struct hasher *hasher, struct digest *ret_digest)
 
 	if (hasher->block_bytes > 0)
 		close_block(hasher);
-	is_done = EVP_DigestFinal_ex(hasher->ctx, hasher->digest.sha256, NULL);
+	is_done = libcrypto.EVP_DigestFinal_ex(hasher->ctx, hasher->digest.sha256, NULL);
 	assert(is_done == 1);
 	*ret_digest = hasher->digest;
 	hasher->digest = (struct digest)DIGEST_INIT;
@@ -67,7 +105,8 @@ hasher_finish(struct hasher *hasher, struct digest *ret_digest)
 void
 hasher_done(struct hasher *hasher)
 {
-	EVP_MD_CTX_free(hasher->ctx);
+	if (hasher->ctx != NULL)
+		libcrypto.EVP_MD_CTX_free(hasher->ctx);
 	hasher->ctx = NULL;
 	digest_done(&hasher->digest);
 }
@@ -89,12 +128,4 @@ digest_sha256_hex(const struct digest *digest, char *ret_text)
 		ret_text[2 * i + 1] = digits[digest->sha256[i] & 15];
 	}
 	ret_text[DIGEST_SHA256_HEX_SIZE - 1] = '\0';
-}
-
-void
-digest_sha256(const void *data, size_t size, uint8_t *ret_sha256)
-{
-	int is_done = EVP_Digest(data, size, ret_sha256, NULL, EVP_sha256(), NULL);
-
-	assert(is_done == 1);
 }

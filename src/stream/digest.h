@@ -30,7 +30,4 @@ struct digest {
 void digest_done(struct digest *digest);
 void digest_sha256_hex(const struct digest *digest, char *ret_text); /* DIGEST_SHA256_HEX_SIZE */
 
-/* SHA-256 of a whole buffer. */
-void digest_sha256(const void *data, size_t size, uint8_t *ret_sha256);
-
 #endif

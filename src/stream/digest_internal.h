@@ -4,7 +4,10 @@
 
 #include <openssl/evp.h>
 
+#include "base/scope.h"
 #include "stream/digest.h"
+
+struct err;
 
 struct hasher {
 	EVP_MD_CTX *ctx;
@@ -13,7 +16,8 @@ struct hasher {
 	size_t block_bytes;
 };
 
-void hasher_init(struct hasher *hasher);
+/* Fails only where libcrypto, which the first one loads (base/library.h), is missing. */
+int hasher_init(struct hasher *hasher, struct err *err) MUST_CHECK;
 void hasher_add(struct hasher *hasher, const void *data, size_t size);
 
 /* Close it and move the result into *ret_digest, which is empty. */

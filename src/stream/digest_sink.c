@@ -46,14 +46,17 @@ static const struct sink_ops digest_ops = {
 };
 
 struct sink *
-digest_sink_new(struct sink *next, struct digest *ret_digest)
+digest_sink_new(struct sink *next, struct digest *ret_digest, struct err *err)
 {
 	struct digest_sink *digest = xcalloc(1, sizeof(*digest));
 
 	digest->base.ops = &digest_ops;
 	digest->base.next = next;
 	digest->ret_digest = ret_digest;
-	hasher_init(&digest->hasher);
+	if (hasher_init(&digest->hasher, err) < 0) {
+		sink_free(&digest->base);
+		return NULL;
+	}
 
 	return &digest->base;
 }

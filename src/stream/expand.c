@@ -385,7 +385,8 @@ expand(struct blob *blob, const struct expand_options *options, struct sink *to,
 	struct err rest = ERR_INIT;
 	int result;
 
-	hasher_init(&expansion.hasher);
+	if (expansion.wants_digest && hasher_init(&expansion.hasher, err) < 0)
+		return -1;
 	result = prepare(&expansion, err) < 0 ? -1 : run(&expansion, err);
 	if (options->ret_digest == NULL || (result < 0 && err->kind != ERR_DATA))
 		return result;

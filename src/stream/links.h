@@ -26,8 +26,12 @@ struct sink *fd_sink_new(int fd, const char *name) MUST_CHECK;
 struct str;
 struct sink *str_sink_new(struct str *to) MUST_CHECK;
 
-/* Hashes what passes; *ret_digest (a loan) is complete after finish. `next` may be NULL. */
-struct sink *digest_sink_new(struct sink *next, struct digest *ret_digest) MUST_CHECK;
+/*
+ * Hashes what passes; *ret_digest (a loan) is complete after finish. `next` may be NULL.  Fails only
+ * where libcrypto is missing.
+ */
+struct sink *digest_sink_new(struct sink *next, struct digest *ret_digest, struct err *err)
+    MUST_CHECK;
 
 struct meter_options {
 	struct progress *progress;       /* may be NULL */

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "app/notify/message.h"
+#include "base/hash.h"
 #include "base/str.h"
 #include "catalog/catalog_outbox.h"
 #include "sched/alarm.h"
-#include "stream/digest.h"
 
 enum { FINGERPRINT_BYTES = 8 };
 #define STANDS_ON_US (4 * 60 * US_PER_S)
@@ -137,9 +137,9 @@ fingerprint_json(const json_t *labels)
 {
 	SCOPED(freep) char *text = json_dumps(labels, JSON_COMPACT | JSON_SORT_KEYS);
 	SCOPED(str_done) struct str hex = STR_INIT;
-	uint8_t hash[DIGEST_SHA256_BYTES];
+	uint8_t hash[HASH_BYTES];
 
-	digest_sha256(text, strlen(text), hash);
+	hash_text(text, hash);
 	str_add_hex(&hex, hash, FINGERPRINT_BYTES);
 
 	return json_string(str_text(&hex));

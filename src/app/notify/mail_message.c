@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "app/notify/message.h"
+#include "base/hash.h"
 #include "base/zone.h"
 #include "catalog/catalog_outbox.h"
-#include "stream/digest.h"
 
 enum { ID_BYTES = 12, LINE_MAX_BYTES = 76 };
 
@@ -30,12 +30,12 @@ add_id(struct str *to, const struct message *message, const char *from, const ch
 {
 	const struct outbox_row *row = message->row;
 	SCOPED(str_done) struct str key = STR_INIT;
-	uint8_t hash[DIGEST_SHA256_BYTES];
+	uint8_t hash[HASH_BYTES];
 
 	str_addf(&key, "%s\n%s\n%s\n%s\n%lld", message->site, what,
 	    row->rule != NULL ? row->rule : row->event, row->subject != NULL ? row->subject : "",
 	    (long long)(row->rule != NULL ? row->raised_at.us : row->at.us));
-	digest_sha256(str_text(&key), key.size, hash);
+	hash_text(str_text(&key), hash);
 	str_add_char(to, '<');
 	str_add_hex(to, hash, ID_BYTES);
 	str_addf(to, "%s>", strchr(from, '@'));

@@ -7,6 +7,7 @@
 #include "app/notify/mail_message.h"
 #include "app/notify/message.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "catalog/catalog_outbox.h"
@@ -15,7 +16,6 @@
 #include "net/mail.h"
 #include "os/file.h"
 #include "sched/alarm.h"
-#include "stream/digest.h"
 
 enum {
 	NTFY_MAX_BYTES = 4000, /* it makes an attachment of what is longer than 4096 */
@@ -209,10 +209,10 @@ static void
 add_rid(struct str *to, const char *run_id)
 {
 	SCOPED(str_done) struct str hex = STR_INIT;
-	uint8_t hash[DIGEST_SHA256_BYTES];
+	uint8_t hash[HASH_BYTES];
 	const char *h;
 
-	digest_sha256(run_id, strlen(run_id), hash);
+	hash_text(run_id, hash);
 	str_add_hex(&hex, hash, 16);
 	h = str_text(&hex);
 	str_addf(to, "%.8s-%.4s-4%.3s-8%.3s-%.12s", h, h + 8, h + 13, h + 17, h + 20);

@@ -96,7 +96,9 @@ open_part(struct intake *intake, const struct part *request, struct err *err)
 	part->base.next = file_sink_new(&file_options, err);
 	if (part->base.next == NULL)
 		return NULL;
-	part->base.next = digest_sink_new(part->base.next, part->digest);
+	part->base.next = digest_sink_new(part->base.next, part->digest, err);
+	if (part->base.next == NULL)
+		return NULL;
 	if (is_compressed) {
 		const struct zstd_options options = { .level = store->level,
 			.workers = store->workers };

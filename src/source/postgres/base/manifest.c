@@ -419,7 +419,6 @@ base_manifest_new(const struct base_manifest_handler *handler)
 	m->json.on_event = on_event;
 	m->json.context = m;
 	m->tail.max = TAIL_MAX_BYTES;
-	m->hash = digest_sink_new(NULL, &m->digest);
 
 	return m;
 }
@@ -429,7 +428,9 @@ base_manifest_feed(struct base_manifest *manifest, const void *data, size_t size
 {
 	if (size == 0)
 		return 0;
-	if (json_push_feed(&manifest->json, data, size, err) < 0 ||
+	if (manifest->hash == NULL)
+		manifest->hash = digest_sink_new(NULL, &manifest->digest, err);
+	if (manifest->hash == NULL || json_push_feed(&manifest->json, data, size, err) < 0 ||
 	    hash_settled(manifest, data, size, err) < 0)
 		return err_wrap(err, "backup_manifest");
 

@@ -453,9 +453,9 @@ static int
 hash_file(struct push *push, char *ret_hex, struct err *err)
 {
 	SCOPED(digest_done) struct digest digest = DIGEST_INIT;
-	SCOPED(sink_freep) struct sink *to = digest_sink_new(NULL, &digest);
+	SCOPED(sink_freep) struct sink *to = digest_sink_new(NULL, &digest, err);
 
-	if (send_file(push, NULL, to, err) < 0 || sink_finish(to, err) < 0)
+	if (to == NULL || send_file(push, NULL, to, err) < 0 || sink_finish(to, err) < 0)
 		return -1;
 	digest_sha256_hex(&digest, ret_hex);
 
