@@ -115,7 +115,7 @@ lint_schedule(const struct lint *lint, const struct config_job *job)
 		    "job '%s': this time never comes", job->name);
 		return;
 	}
-	if (job->is_broken)
+	if (job->is_broken || lint->problems->is_without_warnings)
 		return;
 	lint_keep(lint, job, interval_us);
 	if (interval_us >= GAP_INTERVAL_MIN_S * US_PER_S && lint->config->zone != NULL)
@@ -274,8 +274,10 @@ config_lint(const struct config *config, struct wall_time now, struct config_pro
 		if (!job->is_supported)
 			continue;
 		lint_schedule(&lint, job);
-		lint_wal(&lint, job);
-		lint_stream(&lint, job);
+		if (!problems->is_without_warnings) {
+			lint_wal(&lint, job);
+			lint_stream(&lint, job);
+		}
 		if (job->is_broken)
 			continue;
 		lint_kind(&lint, job);

@@ -47,9 +47,13 @@ comes_after(const struct config *config, const struct config_job *from, const ch
 static void
 lint_after(const struct lint_times *lint, const struct config_job *job)
 {
-	struct config_place place = config_job_place(lint->config, job, "after");
-	SCOPED(freep) bool *is_seen = xcalloc(lint->config->jobs.count, sizeof(*is_seen));
+	SCOPED(freep) bool *is_seen = NULL;
+	struct config_place place;
 
+	if (job->after.count == 0)
+		return;
+	is_seen = xcalloc(lint->config->jobs.count, sizeof(*is_seen));
+	place = config_job_place(lint->config, job, "after");
 	for (size_t i = 0; i < job->after.count; i++) {
 		const char *name = job->after.items[i];
 		const struct config_job *before = config_find_job(lint->config, name);
@@ -64,7 +68,7 @@ lint_after(const struct lint_times *lint, const struct config_job *job)
 	if (comes_after(lint->config, job, job->name, is_seen))
 		config_problems_error(lint->problems, place, NULL, "job '%s' comes after itself",
 		    job->name);
-	if (job->is_continuous && job->after.count > 0)
+	if (job->is_continuous)
 		config_problems_error(lint->problems, place, NULL,
 		    "job '%s': what runs all the time comes after nothing", job->name);
 }
@@ -100,31 +104,53 @@ is_at_fixed_times(const struct config_job *job)
 	    (job->schedule == CONFIG_AT || job->schedule == CONFIG_CRON);
 }
 
-static void
-lint_pair(const struct lint_times *lint, const struct config_job *job,
-    const struct config_job *other)
+/*
+ * NULL for a job that cannot collide: what runs many times a day meets everything some time, and a
+ * calendar that cannot be made is told of elsewhere.
+ */
+static struct calendar *
+rare_calendar(const struct lint_times *lint, const struct config_job *job)
 {
 	struct err err = ERR_INIT;
-	SCOPED(calendar_freep) struct calendar *a = NULL;
-	SCOPED(calendar_freep) struct calendar *b = NULL;
+	SCOPED(calendar_freep) struct calendar *calendar = NULL;
+
+	if (!is_at_fixed_times(job) || timetable_calendar(job, lint->now, &calendar, &err) < 0 ||
+	    calendar_interval_us(calendar) < COLLIDES_FROM_US)
+		return NULL;
+
+	return TAKE(calendar);
+}
+
+static void
+lint_pair(const struct lint_times *lint, const struct config_job *job, const struct calendar *a,
+    const struct config_job *other, const struct calendar *b)
+{
 	struct wall_time at;
 	char text[CLOCK_TEXT_SIZE];
 
-	if (!is_at_fixed_times(job) || !is_at_fixed_times(other) ||
-	    !str_equals(job->source, other->source))
-		return;
-	/* A calendar that cannot be made is told of elsewhere. */
-	if (timetable_calendar(job, lint->now, &a, &err) < 0 ||
-	    timetable_calendar(other, lint->now, &b, &err) < 0)
-		return;
-	/* What runs many times a day meets everything some time. */
-	if (calendar_interval_us(a) < COLLIDES_FROM_US ||
-	    calendar_interval_us(b) < COLLIDES_FROM_US || !find_collision(lint, a, b, &at))
+	if (b == NULL || !str_equals(job->source, other->source) ||
+	    !find_collision(lint, a, b, &at))
 		return;
 	config_problems_warning(lint->problems, job->place,
 	    "Give one of them another time, or 'after' the other.",
 	    "jobs '%s' and '%s' are both due at %s; of one source they run one after the other",
 	    other->name, job->name, zone_format(lint->config->zone, at, text));
+}
+
+static void
+lint_collisions(const struct lint_times *lint)
+{
+	const struct config_job *jobs = lint->config->jobs.items;
+	size_t count = lint->config->jobs.count;
+	SCOPED(freep) struct calendar **calendars = xcalloc(count, sizeof(struct calendar *));
+
+	for (size_t i = 0; i < count; i++) {
+		calendars[i] = rare_calendar(lint, &jobs[i]);
+		for (size_t j = 0; j < i && calendars[i] != NULL; j++)
+			lint_pair(lint, &jobs[i], calendars[i], &jobs[j], calendars[j]);
+	}
+	for (size_t i = 0; i < count; i++)
+		calendar_free(calendars[i]);
 }
 
 /* ---- blackouts ----------------------------------------------------------------------------- */
@@ -159,11 +185,10 @@ config_lint_times(const struct config *config, struct wall_time now,
 {
 	const struct lint_times lint = { config, now, problems };
 
-	for (size_t i = 0; i < config->jobs.count; i++) {
+	for (size_t i = 0; i < config->jobs.count; i++)
 		lint_after(&lint, &config->jobs.items[i]);
-		for (size_t j = 0; j < i && config->zone != NULL; j++)
-			lint_pair(&lint, &config->jobs.items[i], &config->jobs.items[j]);
-	}
+	if (config->zone != NULL && !problems->is_without_warnings)
+		lint_collisions(&lint);
 	for (size_t i = 0; i < config->blackouts.count; i++)
 		lint_blackout(&lint, &config->blackouts.items[i]);
 }

@@ -73,7 +73,8 @@ tell_problems(const struct config_problems *problems, const char *path)
 static int
 read_config(struct wire *wire, const char *path, struct err *err)
 {
-	SCOPED(config_problems_done) struct config_problems problems = { .errors_count = 0 };
+	SCOPED(config_problems_done)
+	struct config_problems problems = { .is_without_warnings = true };
 
 	wire->config = config_open(path, clock_wall(), &problems, err);
 	if (wire->config == NULL) {
@@ -85,12 +86,6 @@ read_config(struct wire *wire, const char *path, struct err *err)
 		}
 		return -1;
 	}
-	for (size_t i = 0; i < problems.items.count; i++) {
-		SCOPED(freep) char *text = config_problem_format(&problems.items.items[i], path);
-
-		log_debug("%s", text);
-	}
-
 	return 0;
 }
 

@@ -38,6 +38,7 @@ struct config_problems {
 	VEC(struct config_problem) items;
 	size_t errors_count;
 	size_t warnings_count;
+	bool is_without_warnings; /* they are not even looked for, where that takes time */
 };
 
 struct config_place {

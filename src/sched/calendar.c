@@ -16,6 +16,7 @@ enum {
 	/* Civil times this far ahead may already have been, where the clock was set back. */
 	OVERLAP_DAYS_MAX = 2,
 	SAMPLE_DAYS = 9 * 366, /* has every leap day rule of a lifetime */
+	SAMPLE_WEEKLY_DAYS = 2 * 7,
 	SAMPLE_RUNS_MAX = 20000,
 	TIMES_MAX = 1000,
 };
@@ -225,20 +226,33 @@ calendar_previous(const struct calendar *calendar, const struct zone *zone, stru
 	return true;
 }
 
+/* How many days show every distance that there is between two runs. */
+static unsigned
+sample_days(const struct calendar *calendar)
+{
+	for (size_t i = 0; i < calendar->patterns.count; i++) {
+		if (!pattern_is_weekly(&calendar->patterns.items[i]))
+			return SAMPLE_DAYS;
+	}
+
+	return SAMPLE_WEEKLY_DAYS;
+}
+
 int64_t
 calendar_interval_us(const struct calendar *calendar)
 {
 	static const struct civil begin = { .year = 2023, .month = 1, .day = 1 };
-	int64_t end_s = civil_to_unix_s(&begin) + (int64_t)SAMPLE_DAYS * DAY_S;
+	unsigned days = sample_days(calendar);
+	int64_t end_s = civil_to_unix_s(&begin) + (int64_t)days * DAY_S;
 	int64_t previous_s, civil_s;
 	int64_t longest_s = 0;
 
 	if (calendar->interval_us > 0)
 		return calendar->interval_us;
-	if (!civil_next(calendar, civil_to_unix_s(&begin), SAMPLE_DAYS, &previous_s))
+	if (!civil_next(calendar, civil_to_unix_s(&begin), days, &previous_s))
 		return 0;
 	for (int i = 0; i < SAMPLE_RUNS_MAX && previous_s < end_s; i++) {
-		if (!civil_next(calendar, previous_s + 60, SAMPLE_DAYS, &civil_s))
+		if (!civil_next(calendar, previous_s + 60, days, &civil_s))
 			break;
 		if (civil_s - previous_s > longest_s)
 			longest_s = civil_s - previous_s;

@@ -244,6 +244,16 @@ has_bit(uint64_t bits, int bit)
 }
 
 bool
+pattern_is_weekly(const struct pattern *pattern)
+{
+	const uint64_t all_days = ((UINT64_C(1) << 31) - 1) << 1;
+	const uint64_t all_months = ((UINT64_C(1) << 12) - 1) << 1;
+
+	return (pattern->days & all_days) == all_days &&
+	    (pattern->months & all_months) == all_months;
+}
+
+bool
 pattern_has_day(const struct pattern *pattern, const struct civil *civil)
 {
 	bool has_day = has_bit(pattern->days, civil->day);
@@ -258,16 +268,19 @@ pattern_has_day(const struct pattern *pattern, const struct civil *civil)
 int
 pattern_minute_from(const struct pattern *pattern, int minute)
 {
-	while (minute < MINUTES_PER_DAY) {
-		if (!has_bit(pattern->hours, minute / 60))
-			minute = (minute / 60 + 1) * 60;
-		else if (has_bit(pattern->minutes, minute % 60))
-			return minute;
-		else
-			minute++;
-	}
+	int hour = minute / 60;
+	uint64_t left_of_hour, hours_after;
 
-	return -1;
+	if (minute >= MINUTES_PER_DAY)
+		return -1;
+	left_of_hour = pattern->minutes >> minute % 60;
+	if (has_bit(pattern->hours, hour) && left_of_hour != 0)
+		return minute + __builtin_ctzll(left_of_hour);
+	hours_after = pattern->hours >> (hour + 1);
+	if (hours_after == 0 || pattern->minutes == 0)
+		return -1;
+
+	return (hour + 1 + __builtin_ctzll(hours_after)) * 60 + __builtin_ctzll(pattern->minutes);
 }
 
 int

@@ -29,6 +29,9 @@ int pattern_parse_at(const char *text, struct pattern *ret_pattern, struct err *
 
 bool pattern_has_day(const struct pattern *pattern, const struct civil *civil);
 
+/* Each week is like the other: neither days of the month nor months matter. */
+bool pattern_is_weekly(const struct pattern *pattern);
+
 /* The first matching minute of a day (0..1439) from `minute` on, or the last up to it; -1: none. */
 int pattern_minute_from(const struct pattern *pattern, int minute);
 int pattern_minute_until(const struct pattern *pattern, int minute);
