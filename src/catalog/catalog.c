@@ -10,10 +10,14 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "catalog/sql_internal.h"
 #include "os/file.h"
 
+#define ASIDE_MARK ".damaged-"
+
 enum {
+	FOLDER_MAX_ENTRIES = 100 * 1000,
 	APPLICATION_ID = 0x62736374, /* "bsct": tells our file from another program's */
 	BUSY_TIMEOUT_MS = 10 * 1000,
 	ASIDE_MAX_ATTEMPTS = 100,
@@ -455,8 +459,9 @@ catalog_set_aside(const char *path, char **ret_moved, struct err *err)
 	(void)clock_format_compact(clock_wall(), stamp);
 	for (unsigned attempt = 0; attempt < ASIDE_MAX_ATTEMPTS; attempt++) {
 		SCOPED(freep)
-		char *aside = attempt == 0 ? xasprintf("%s.damaged-%s", path, stamp)
-					   : xasprintf("%s.damaged-%s-%u", path, stamp, attempt);
+		char *aside = attempt == 0
+		    ? xasprintf("%s" ASIDE_MARK "%s", path, stamp)
+		    : xasprintf("%s" ASIDE_MARK "%s-%u", path, stamp, attempt);
 		int moved = file_exists(aside) ? 0 : 1;
 
 		for (size_t i = 0; i < ARRAY_SIZE(suffixes) && moved > 0; i++)
@@ -470,4 +475,30 @@ catalog_set_aside(const char *path, char **ret_moved, struct err *err)
 	}
 
 	return err_set(err, ERR_EXISTS, "cannot set '%s' aside: no free name for it", path);
+}
+
+char *
+catalog_find_aside(const struct catalog *catalog)
+{
+	SCOPED(freep) char *folder = xstrdup(catalog->path);
+	SCOPED(freep) char *prefix = NULL;
+	SCOPED(dir_listing_done) struct dir_listing listing = { .count = 0 };
+	struct err err = ERR_INIT;
+	char *slash = strrchr(folder, '/');
+
+	if (slash == NULL)
+		return NULL;
+	*slash = '\0';
+	prefix = xasprintf("%s" ASIDE_MARK, slash + 1);
+	if (dir_list(folder, FOLDER_MAX_ENTRIES, &listing, &err) < 0)
+		return NULL;
+	for (size_t i = listing.count; i > 0; i--) {
+		const char *name = listing.names[i - 1];
+
+		if (str_starts_with(name, prefix) && !str_ends_with(name, "-wal") &&
+		    !str_ends_with(name, "-shm"))
+			return path_join(folder, name);
+	}
+
+	return NULL;
 }

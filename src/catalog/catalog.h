@@ -113,6 +113,9 @@ SCOPED_FREE(struct catalog, catalog_close)
  */
 int catalog_set_aside(const char *path, char **ret_moved, struct err *err) MUST_CHECK;
 
+/* The newest of those that catalog_set_aside has moved and that still lie there; yours, or NULL. */
+char *catalog_find_aside(const struct catalog *catalog) MUST_CHECK;
+
 /*
  * Several writes as one: between begin and commit; rolled back by catalog_close or rollback.
  * Begin waits for the one other writer there may be; they do not nest.  Rollback without begin

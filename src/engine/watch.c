@@ -209,6 +209,12 @@ judge(const struct watch *watch, const struct watch_news *news, struct watch_pla
 		.capacity_bytes = seen->space.capacity_bytes,
 		.full_at = seen->full_at,
 	};
+	const struct state_facts state = {
+		.folder = watch->engine->state_dir,
+		.used_bytes = seen->state_space.used_bytes,
+		.capacity_bytes = seen->state_space.capacity_bytes,
+		.catalog_aside = seen->catalog_aside,
+	};
 
 	for (size_t i = 0; i < seen->jobs.count; i++) {
 		add_job(&facts, &seen->jobs.items[i], news);
@@ -227,6 +233,7 @@ judge(const struct watch *watch, const struct watch_news *news, struct watch_pla
 		.channels = facts.channels.items,
 		.channels_count = facts.channels.count,
 		.store = &store,
+		.state = &state,
 		.daemon = news != NULL ? &news->daemon : NULL,
 	    },
 	    &watch->settings->limits, watch->engine->zone, plan->now, &conditions);

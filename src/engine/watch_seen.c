@@ -9,11 +9,13 @@
 #include "engine/engine.h"
 #include "engine/run.h"
 #include "engine/view.h"
+#include "os/file.h"
 #include "repo/emptied.h"
 #include "repo/manifest.h"
 #include "sched/alarm_forecast.h"
 #include "sched/alarm_rules.h"
 #include "source/source.h"
+#include "store/store.h"
 
 enum {
 	EARLIER_MAX = 10,                    /* backups that the newest is compared with */
@@ -39,6 +41,7 @@ watch_seen_done(struct watch_seen *seen)
 	vec_done(&seen->jobs);
 	vec_done(&seen->drills);
 	channel_rows_done(&seen->channels);
+	free(seen->catalog_aside);
 	free(seen->store_failure);
 	*seen = (struct watch_seen){ .at = { 0 } };
 }
@@ -360,6 +363,28 @@ see_space(struct seeing *seeing, const char *store_failure, struct err *err)
 	return 0;
 }
 
+/* What cannot be found out there is no reason to keep quiet about the rest. */
+static void
+see_state(struct seeing *seeing)
+{
+	const struct engine *engine = seeing->engine;
+	struct watch_seen *seen = seeing->seen;
+	struct err err = ERR_INIT;
+	SCOPED(freep) char *store_path = NULL;
+	struct disk_space space;
+
+	if (seeing->has_store)
+		store_path = store_local_path(engine->store, "");
+	if (disk_space_of(engine->state_dir, &space, &err) < 0)
+		log_debug("%s", err.msg);
+	/* A store with a quota may be full long before its disk, and a disk long before the store. */
+	else if (store_path == NULL || !dir_is_same_device(store_path, engine->state_dir) ||
+	    space.capacity_bytes != seen->space.capacity_bytes)
+		seen->state_space = (struct store_space){ .used_bytes = space.used_bytes,
+			.capacity_bytes = space.capacity_bytes };
+	seen->catalog_aside = catalog_find_aside(engine->catalog);
+}
+
 int
 watch_see(struct engine *engine, const struct watch_look *look, const char *store_failure,
     struct wall_time now, struct watch_seen *ret_seen, struct err *err)
@@ -384,6 +409,7 @@ watch_see(struct engine *engine, const struct watch_look *look, const char *stor
 	if (see_space(&seeing, store_failure, err) < 0 ||
 	    catalog_channel_list(engine->catalog, &seen.channels, err) < 0)
 		return -1;
+	see_state(&seeing);
 	*ret_seen = seen;
 	seen = (struct watch_seen){ .at = { 0 } };
 

@@ -66,8 +66,10 @@ struct watch_seen {
 	VEC(struct seen_drill) drills;
 	struct channel_rows channels;
 	struct store_space space;
-	char *store_failure;      /* why the store cannot be used; NULL: it can */
-	struct wall_time full_at; /* forecast; 0: cannot be said */
+	struct store_space state_space; /* of state_dir, when its file system is another one */
+	char *catalog_aside;            /* a damaged catalog that still lies there, or NULL */
+	char *store_failure;            /* why the store cannot be used; NULL: it can */
+	struct wall_time full_at;       /* forecast; 0: cannot be said */
 };
 
 /* What is dear to find out, kept from one look to the next; of manifests for good. */

@@ -253,6 +253,15 @@ dir_is_mount_point(const char *path)
 	    here.stx_dev_minor != above.stx_dev_minor || here.stx_ino == above.stx_ino;
 }
 
+bool
+dir_is_same_device(const char *one, const char *other)
+{
+	struct stat a;
+	struct stat b;
+
+	return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev;
+}
+
 int
 disk_space_of(const char *path, struct disk_space *ret_space, struct err *err)
 {

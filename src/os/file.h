@@ -52,6 +52,9 @@ void dir_listing_done(struct dir_listing *listing);
 bool dir_is_empty(const char *path);
 int dir_sync(const char *path, struct err *err) MUST_CHECK;
 
+/* Both exist and are on one file system. */
+bool dir_is_same_device(const char *one, const char *other);
+
 /* Remove a folder and all in it, never following a symbolic link.  A missing one is ok. */
 int dir_remove_all(const char *path, struct err *err) MUST_CHECK;
 

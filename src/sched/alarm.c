@@ -31,6 +31,7 @@ static const struct rule_traits {
 	[ALARM_CLOCK_JUMP] = { .name = "clock_jump", .is_event = true },
 	[ALARM_STALLED] = { .name = "stalled" },
 	[ALARM_LOST] = { .name = "lost" },
+	[ALARM_CATALOG_DAMAGED] = { .name = "catalog_damaged" },
 };
 
 static const char *const severity_names[] = {

@@ -34,8 +34,9 @@ enum alarm_rule {
 	ALARM_CLOCK_JUMP,
 	ALARM_STALLED,
 	ALARM_LOST,
+	ALARM_CATALOG_DAMAGED,
 };
-enum { ALARM_RULES_COUNT = ALARM_LOST + 1 };
+enum { ALARM_RULES_COUNT = ALARM_CATALOG_DAMAGED + 1 };
 
 enum alarm_severity {
 	ALARM_WELL,

@@ -285,24 +285,23 @@ apply_wal_gap(const struct applying *applying, const struct stream_facts *stream
 /* ---- the rest ------------------------------------------------------------------------------ */
 
 static unsigned
-percent_of(const struct store_facts *store)
+percent_of(uint64_t used_bytes, uint64_t capacity_bytes)
 {
-	return store->capacity_bytes > 0
-	    ? (unsigned)((double)store->used_bytes * 100 / (double)store->capacity_bytes)
-	    : 0;
+	return capacity_bytes > 0 ? (unsigned)((double)used_bytes * 100 / (double)capacity_bytes)
+				  : 0;
 }
 
 /* Each level is left only well below where it was entered. */
 static void
-judge_space(const struct applying *applying, const struct store_facts *store,
+judge_space(const struct applying *applying, uint64_t used_bytes, uint64_t capacity_bytes,
     struct alarm_condition *condition)
 {
 	const struct alarm_limits *limits = applying->limits;
-	unsigned percent = percent_of(store);
+	unsigned percent = percent_of(used_bytes, capacity_bytes);
 	unsigned margin = limits->storage_warn_percent > limits->storage_clear_percent
 	    ? limits->storage_warn_percent - limits->storage_clear_percent
 	    : 0;
-	char used[32], capacity[32], when[CLOCK_TEXT_SIZE];
+	char used[32], capacity[32];
 
 	if (percent >= limits->storage_critical_percent)
 		condition->severity = ALARM_CRITICAL;
@@ -313,7 +312,16 @@ judge_space(const struct applying *applying, const struct store_facts *store,
 	else if (percent >= limits->storage_clear_percent)
 		condition->held = ALARM_WARNING;
 	condition->text = xasprintf("%u%% is used: %s of %s", percent,
-	    format_bytes(store->used_bytes, used), format_bytes(store->capacity_bytes, capacity));
+	    format_bytes(used_bytes, used), format_bytes(capacity_bytes, capacity));
+}
+
+static void
+judge_store(const struct applying *applying, const struct store_facts *store,
+    struct alarm_condition *condition)
+{
+	char when[CLOCK_TEXT_SIZE];
+
+	judge_space(applying, store->used_bytes, store->capacity_bytes, condition);
 	if (store->full_at.us != 0)
 		condition->cause = xasprintf("as it fills now, it is full about %.10s",
 		    time_text(applying, store->full_at, when));
@@ -330,13 +338,39 @@ apply_store(const struct applying *applying, const struct store_facts *store)
 	if (condition == NULL)
 		return;
 	if (store->failure == NULL) {
-		judge_space(applying, store, condition);
+		judge_store(applying, store, condition);
 		return;
 	}
 	condition->severity = ALARM_CRITICAL;
 	condition->text = xstrdup("the store cannot be used");
 	condition->cause = xstrdup(store->failure);
 	condition->next_command = xstrdup("blackstart check");
+}
+
+/* A full disk there stops the records of runs and the alarms themselves: it is told before. */
+static void
+apply_state(const struct applying *applying, const struct state_facts *state)
+{
+	struct alarm_condition *space = NULL;
+	struct alarm_condition *catalog;
+
+	if (state->capacity_bytes > 0)
+		space = add(applying, ALARM_STORAGE_ABOVE, "state_dir");
+	if (space != NULL) {
+		judge_space(applying, state->used_bytes, state->capacity_bytes, space);
+		space->cause =
+		    xstrdup("when it is full, no run can be recorded and no alarm be raised");
+		space->next_command = xasprintf("df -h %s", state->folder);
+	}
+	catalog = add(applying, ALARM_CATALOG_DAMAGED, "catalog");
+	if (catalog == NULL || state->catalog_aside == NULL)
+		return;
+	catalog->severity = ALARM_WARNING;
+	catalog->text = xstrdup("the catalog was damaged, and made again from the store");
+	catalog->cause = xasprintf(
+	    "a disk or a crash: runs and alarms from before are only in '%s', until that is removed",
+	    state->catalog_aside);
+	catalog->next_command = xasprintf("rm %s", state->catalog_aside);
 }
 
 static void
@@ -445,6 +479,8 @@ alarm_rules_apply(const struct alarm_facts *facts, const struct alarm_limits *li
 		apply_channel(&applying, &facts->channels[i]);
 	if (facts->store != NULL)
 		apply_store(&applying, facts->store);
+	if (facts->state != NULL)
+		apply_state(&applying, facts->state);
 	if (facts->daemon != NULL)
 		apply_daemon(&applying, facts->daemon);
 	else

@@ -71,6 +71,14 @@ struct store_facts {
 	struct wall_time full_at; /* forecast */
 };
 
+/* Of this program itself. */
+struct state_facts {
+	const char *folder;
+	uint64_t used_bytes;
+	uint64_t capacity_bytes;   /* 0: the file system is the store's, or cannot be looked at */
+	const char *catalog_aside; /* a damaged catalog that was set aside and is still there */
+};
+
 struct drill_facts {
 	const char *source;
 	int64_t max_age_us;
@@ -102,6 +110,7 @@ struct alarm_facts {
 	const struct channel_facts *channels;
 	size_t channels_count;
 	const struct store_facts *store;   /* NULL: not looked at */
+	const struct state_facts *state;   /* NULL: not looked at */
 	const struct daemon_facts *daemon; /* NULL: not looked at */
 };
 

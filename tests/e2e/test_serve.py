@@ -1,9 +1,13 @@
 """The daemon on a real Redis, in fast time: runs happen once, whatever is done to it."""
+import contextlib
 import ctypes
+import json
 import os
 import random
 import signal
 import socket
+import subprocess
+import time
 
 import pytest
 
@@ -260,6 +264,52 @@ def test_a_port_that_is_taken(serve):
     daemon.stop()
 
 
+def alarms(daemon, rule):
+    return daemon.rows("SELECT * FROM alarm WHERE rule = ? AND cleared_at = 0", rule)
+
+
+@pytest.fixture
+def small_disk(work):
+    path = os.path.join(work, "state-serve")
+    os.mkdir(path)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs", path], check=True,
+                   capture_output=True)
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_no_room_for_the_catalog(serve, small_disk):
+    """First an alarm; when nothing can be written any more it is said, and nothing is forgotten."""
+    daemon = serve({"often": OFTEN})
+    daemon.wait_runs("often", 2, "ok")
+    filler = os.path.join(small_disk, "filler")
+    with open(filler, "wb", buffering=0) as file:
+        left = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        file.write(bytes(max(0, left - (200 << 10))))
+        alarm, = wait_for(lambda: alarms(daemon, "storage_above"))
+        assert alarm["subject"] == "state_dir" and small_disk in alarm["next_command"]
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+    daemon.wait_log("nothing can be recorded, and no alarm be raised: ")
+    wait_for(lambda: "503" in daemon.ask("/readyz"))
+    assert "no space left for catalog" in daemon.ask("/readyz")
+    assert "200 OK" in daemon.ask("/healthz")
+    first = json.loads(daemon.ask("/api/v1/state").partition("\r\n\r\n")[2])["abnormal"][0]
+    assert first["subject"] == "blackstart" and first["severity"] == "critical"
+    assert "no space left" in first["cause"] and first["next_command"] == f"df -h {small_disk}"
+    time.sleep(3)  # three minutes of its time, in which runs come due
+    assert daemon.log_text().count("nothing can be recorded") == 1
+    count = len(daemon.runs("often", "ok"))
+    os.unlink(filler)
+    daemon.wait_log("the catalog can be written again")
+    wait_for(lambda: "200 OK" in daemon.ask("/readyz"))
+    daemon.wait_runs("often", count + 2, "ok")
+    wait_for(lambda: not alarms(daemon, "storage_above"))
+    daemon.stop()
+    daemon.assert_each_due_time_has_one_record("often", 60)
+
+
 def test_a_damaged_catalog_is_set_aside(serve, bs):
     daemon = serve({"often": OFTEN})
     daemon.wait_runs("often", 3, "ok")
@@ -270,8 +320,13 @@ def test_a_damaged_catalog_is_set_aside(serve, bs):
         file.write(random.Random(1).randbytes(size - 4096))
     daemon.start()
     daemon.wait_runs("often", 2, "ok")
-    assert [name for name in os.listdir(daemon.state) if "damaged" in name]
+    aside, = [name for name in os.listdir(daemon.state)
+              if "damaged" in name and not name.endswith(("-wal", "-shm"))]
     wait_for(lambda: len(daemon.rows("SELECT * FROM backup")) >= 5)
+    alarm, = wait_for(lambda: alarms(daemon, "catalog_damaged"))
+    assert aside in alarm["cause"] and alarm["next_command"].startswith("rm ")
+    os.unlink(os.path.join(daemon.state, aside))
+    wait_for(lambda: not alarms(daemon, "catalog_damaged"))
     daemon.stop()
 
 

@@ -215,10 +215,34 @@ replace_catalog(void *context)
 	daemon_step(daemon);
 }
 
+/* A full disk, most likely: it is told once, and shown until something could be written again. */
+static void
+note_failure(struct daemon *daemon, const struct err *err)
+{
+	if (daemon->catalog_failure != NULL)
+		return;
+	daemon->catalog_failure = xstrdup(err->msg);
+	daemon->catalog_failed_at = clock_wall();
+	log_warning("nothing can be recorded, and no alarm be raised: %s, continuing", err->msg);
+}
+
+void
+daemon_catalog_works(struct daemon *daemon)
+{
+	if (daemon->catalog_failure == NULL)
+		return;
+	free(TAKE(daemon->catalog_failure));
+	log_info("the catalog can be written again");
+}
+
 void
 daemon_catalog_failed(struct daemon *daemon, const struct err *err)
 {
-	if (err->kind != ERR_DATA || daemon->wants_rebuild)
+	if (err->kind != ERR_DATA) {
+		note_failure(daemon, err);
+		return;
+	}
+	if (daemon->wants_rebuild)
 		return;
 	daemon->wants_rebuild = true;
 	loop_defer(daemon->loop, replace_catalog, daemon);
@@ -416,6 +440,7 @@ daemon_done(struct daemon *daemon)
 	wire_done(&daemon->wire);
 	free(daemon->store_failure);
 	free(daemon->config_failure);
+	free(daemon->catalog_failure);
 	closep(&daemon->lock_fd);
 }
 

@@ -92,6 +92,8 @@ struct daemon {
 	int64_t clock_offset_us; /* the wall clock minus the time since the start */
 	int64_t clock_jump_us;
 	struct wall_time save_failed_at; /* the last that was told */
+	char *catalog_failure;           /* why nothing can be recorded, NULL: it can */
+	struct wall_time catalog_failed_at;
 	unsigned ticks;
 
 	bool is_stopping;
@@ -151,7 +153,11 @@ void daemon_store_hangs(struct daemon *daemon, char *failure); /* takes it over 
 /* The last run has ended while stopping: look whether that was all. */
 void daemon_look_whether_done(struct daemon *daemon);
 
-/* The catalog says that it is damaged: set it aside and begin anew, when the callbacks are done. */
+/*
+ * Damaged: it is set aside and begun anew, when the callbacks are done.  Any other failure is told
+ * once, and on the page until daemon_catalog_works.
+ */
 void daemon_catalog_failed(struct daemon *daemon, const struct err *err);
+void daemon_catalog_works(struct daemon *daemon);
 
 #endif

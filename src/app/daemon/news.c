@@ -5,6 +5,7 @@
 #include "app/notify/notify.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "catalog/catalog_watch.h"
 #include "config/config.h"
 #include "os/loop.h"
 
@@ -24,6 +25,17 @@ daemon_check_clock(struct daemon *daemon)
 	daemon->clock_jump_us += moved_us;
 	log_warning("the clock was set %s by %s", moved_us > 0 ? "forward" : "back",
 	    clock_format_duration(moved_us > 0 ? moved_us : -moved_us, text));
+}
+
+/* A tick at which nothing changes writes nothing: whether that would work again must be tried. */
+static void
+look_at_catalog(struct daemon *daemon)
+{
+	struct err err = ERR_INIT;
+
+	if (daemon->catalog_failure != NULL &&
+	    catalog_mark_put(daemon->wire.engine.catalog, "written", clock_wall(), NULL, &err) == 0)
+		daemon_catalog_works(daemon);
 }
 
 void
@@ -53,8 +65,8 @@ daemon_tick(struct daemon *daemon)
 	if (daemon->notify != NULL) {
 		if (notify_tick(daemon->notify, &news, clock_wall(), &err) == 0) {
 			daemon->clock_jump_us = 0;
+			look_at_catalog(daemon);
 		} else {
-			log_warning("alarms: %s, continuing", err.msg);
 			daemon_catalog_failed(daemon, &err);
 		}
 	}

@@ -58,8 +58,27 @@ is_ready(void *context, struct str *why)
 		str_addf(why, "no store: %s", daemon->store_failure);
 	else if (daemon->agenda == NULL)
 		str_add(why, "no schedule");
+	else if (daemon->catalog_failure != NULL)
+		str_addf(why, "nothing can be recorded: %s", daemon->catalog_failure);
 
 	return why->size == 0;
+}
+
+static bool
+trouble(void *context, struct web_trouble *ret_trouble)
+{
+	const struct daemon *daemon = context;
+
+	if (daemon->catalog_failure == NULL)
+		return false;
+	*ret_trouble = (struct web_trouble){
+		.since = daemon->catalog_failed_at,
+		.text = "nothing can be recorded, and no alarm be raised",
+		.cause = daemon->catalog_failure,
+		.folder = daemon->wire.state_dir,
+	};
+
+	return true;
 }
 
 static int
@@ -150,6 +169,7 @@ daemon_open_page(struct daemon *daemon)
 		.next_run = next_run,
 		.progress = progress,
 		.is_ready = is_ready,
+		.trouble = trouble,
 		.metrics = metrics,
 	};
 	daemon->web = web_open(&options, &daemon->web_host, &err);

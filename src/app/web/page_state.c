@@ -147,6 +147,23 @@ finding_json(const struct overview_job *job)
 	    "acknowledged", 0, "shelved_until");
 }
 
+/* Above everything else: while it lasts, what stands below it may be old. */
+static void
+add_trouble(json_t *abnormal, const struct web_host *host)
+{
+	struct web_trouble trouble;
+	SCOPED(freep) char *next = NULL;
+
+	if (host->trouble == NULL || !host->trouble(host->context, &trouble))
+		return;
+	next = xasprintf("df -h %s", trouble.folder);
+	(void)json_array_append_new(abnormal,
+	    json_pack("{s:n, s:s, s:s, s:o, s:s, s:o, s:o, s:b, s:n}", "rule", "subject",
+		"blackstart", "severity", "critical", "since", out_json_time(trouble.since), "text",
+		trouble.text, "cause", out_json_text(trouble.cause), "next_command",
+		out_json_text(next), "acknowledged", 0, "shelved_until"));
+}
+
 static bool
 has_alarm(const struct alarm_states *alarms, const char *subject)
 {
@@ -161,11 +178,12 @@ has_alarm(const struct alarm_states *alarms, const char *subject)
 
 /* The worst first; what somebody has seen to comes last. */
 static json_t *
-abnormal_json(const struct alarm_states *alarms, const struct overview *overview,
-    struct wall_time now)
+abnormal_json(const struct web_host *host, const struct alarm_states *alarms,
+    const struct overview *overview, struct wall_time now)
 {
 	json_t *abnormal = json_array();
 
+	add_trouble(abnormal, host);
 	for (int seen_to = 0; seen_to < 2; seen_to++) {
 		for (size_t i = 0; i < alarms->items.count; i++) {
 			const struct alarm_state *alarm = &alarms->items.items[i];
@@ -333,7 +351,8 @@ fill(struct page_state *state, const struct state *from, struct wall_time now, j
 	if (add_space(root, host, &from->overview, now, err) < 0 ||
 	    alarm_desk_list(host->wire->engine.catalog, &alarms, err) < 0)
 		return -1;
-	(void)json_object_set_new(root, "abnormal", abnormal_json(&alarms, &from->overview, now));
+	(void)json_object_set_new(root, "abnormal",
+	    abnormal_json(host, &alarms, &from->overview, now));
 	alarm_states_done(&alarms);
 
 	return 0;

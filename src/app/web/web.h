@@ -34,6 +34,14 @@ struct web_progress {
 	double ratio;      /* 0 to 1; negative: not known */
 };
 
+/* What keeps the alarms themselves from being raised, and so cannot be one.  Loans, as above. */
+struct web_trouble {
+	struct wall_time since;
+	const char *text;
+	const char *cause;
+	const char *folder; /* where to look */
+};
+
 /* The daemon behind the page.  A NULL member: it cannot do that. */
 struct web_host {
 	struct wire *wire; /* a loan; its catalog is open, its store may not be */
@@ -44,6 +52,8 @@ struct web_host {
 	/* When it is due next; false: not known here, and the calendar is asked. */
 	bool (*next_run)(void *context, const char *job, struct wall_time *ret_next);
 	bool (*progress)(void *context, const char *job, struct web_progress *ret_progress);
+	/* false: there is none. */
+	bool (*trouble)(void *context, struct web_trouble *ret_trouble);
 	/* Is everything up that it promises; `why` else. */
 	bool (*is_ready)(void *context, struct str *why);
 	/* /metrics, Prometheus text. */

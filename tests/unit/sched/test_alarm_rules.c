@@ -423,6 +423,36 @@ test_simulated_weeks(void **state)
 	    "24:too_old:repeated 25:too_old:repeated 26:too_old:repeated 27:too_old:repeated ");
 }
 
+/* Its limits are the store's; what is on the store's own disk is not looked at twice. */
+static void
+test_state_folder(void **state)
+{
+	struct state_facts facts = { .folder = "/var/lib/x",
+		.used_bytes = 91,
+		.capacity_bytes = 100 };
+	const struct alarm_facts all = { .state = &facts };
+	const struct alarm_condition *condition;
+
+	(void)state;
+	apply(&all, &usual, START);
+	condition = of_rule(ALARM_STORAGE_ABOVE);
+	assert_non_null(condition);
+	assert_string_equal(condition->subject, "state_dir");
+	assert_int_equal(condition->severity, ALARM_CRITICAL);
+	assert_string_equal(condition->next_command, "df -h /var/lib/x");
+	assert_int_equal(of_rule(ALARM_CATALOG_DAMAGED)->severity, ALARM_WELL);
+	facts.used_bytes = 10;
+	facts.catalog_aside = "/var/lib/x/catalog.db.damaged-1";
+	apply(&all, &usual, START);
+	assert_int_equal(of_rule(ALARM_STORAGE_ABOVE)->severity, ALARM_WELL);
+	condition = of_rule(ALARM_CATALOG_DAMAGED);
+	assert_int_equal(condition->severity, ALARM_WARNING);
+	assert_string_equal(condition->next_command, "rm /var/lib/x/catalog.db.damaged-1");
+	facts.capacity_bytes = 0;
+	apply(&all, &usual, START);
+	assert_null(of_rule(ALARM_STORAGE_ABOVE));
+}
+
 int
 main(void)
 {
@@ -435,6 +465,7 @@ main(void)
 		cmocka_unit_test(test_suspicious),
 		cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_storage),
+		cmocka_unit_test(test_state_folder),
 		cmocka_unit_test(test_store_without_a_limit),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_drills_channels_and_the_daemon),
