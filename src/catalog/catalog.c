@@ -272,7 +272,7 @@ make_file(const char *path, struct err *err)
 static int
 query_number(struct catalog *catalog, const char *sql, int64_t *ret_value, struct err *err)
 {
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, sql, err);
+	SCOPED(sql_releasep) struct sql_statement *statement = sql_prepare(catalog, sql, err);
 	struct sql_reader reader = { .statement = statement };
 
 	if (statement == NULL || sql_step(catalog, statement, "open the catalog", err) < 0)
@@ -405,6 +405,7 @@ catalog_close(struct catalog *catalog)
 		return;
 	if (catalog->db != NULL) {
 		catalog_rollback(catalog);
+		sql_forget_all(catalog);
 		(void)sqlite3_close_v2(catalog->db);
 	}
 	free(catalog->path);

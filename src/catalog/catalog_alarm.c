@@ -67,8 +67,8 @@ read_alarm(struct sql_reader *reader, struct alarm_row *row)
 int
 catalog_alarm_list(struct catalog *catalog, struct alarm_rows *ret_rows, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT " ALARM_COLUMNS
 	    " FROM alarm ORDER BY severity DESC, raised_at DESC, rule, subject",
 	    err);
@@ -93,8 +93,8 @@ catalog_alarm_list(struct catalog *catalog, struct alarm_rows *ret_rows, struct 
 int
 catalog_alarm_put(struct catalog *catalog, const struct alarm_row *row, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO alarm (" ALARM_COLUMNS ")"
 	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	    err);
@@ -124,8 +124,8 @@ int
 catalog_alarm_change_add(struct catalog *catalog, const struct alarm_change_row *row,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT INTO alarm_change (rule, subject, at, event, severity, who, why)"
 	    " VALUES (?, ?, ?, ?, ?, ?, ?)",
 	    err);
@@ -154,8 +154,8 @@ catalog_alarm_change_list(struct catalog *catalog, const char *rule, const char 
 	static const char
 	    of_one[] = "SELECT rule, subject, at, event, severity, who, why FROM alarm_change"
 		       " WHERE rule = ? AND subject = ? ORDER BY seq DESC LIMIT ?";
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, rule == NULL ? of_all : of_one, err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog, rule == NULL ? of_all : of_one, err);
 	SCOPED(alarm_change_rows_done) struct alarm_change_rows rows = { .rows = { .count = 0 } };
 	struct sql_binder to = { .statement = statement };
 	int got;
@@ -190,7 +190,7 @@ catalog_alarm_change_list(struct catalog *catalog, const char *rule, const char 
 static int
 trim(struct catalog *catalog, const char *sql, struct wall_time before, struct err *err)
 {
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, sql, err);
+	SCOPED(sql_releasep) struct sql_statement *statement = sql_prepare(catalog, sql, err);
 	struct sql_binder to = { .statement = statement };
 
 	if (statement == NULL)

@@ -22,8 +22,8 @@ audit_rows_done(struct audit_rows *rows)
 int
 catalog_audit_add(struct catalog *catalog, const struct audit_row *row, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT INTO audit (at, who, action, subject, detail) VALUES (?, ?, ?, ?, ?)", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -43,8 +43,8 @@ catalog_audit_list(struct catalog *catalog, unsigned limit, struct audit_rows *r
     struct err *err)
 {
 	SCOPED(audit_rows_done) struct audit_rows rows = { .rows = { .count = 0 } };
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT at, who, action, subject, detail FROM audit ORDER BY seq DESC LIMIT ?", err);
 	struct sql_binder to = { .statement = statement };
 	int got;

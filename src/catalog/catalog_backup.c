@@ -39,7 +39,7 @@ backup_rows_done(struct backup_rows *rows)
 }
 
 static void
-read_backup(sqlite3_stmt *statement, struct backup_row *backup)
+read_backup(struct sql_statement *statement, struct backup_row *backup)
 {
 	struct sql_reader from = { .statement = statement };
 
@@ -70,7 +70,7 @@ read_backup(sqlite3_stmt *statement, struct backup_row *backup)
 }
 
 static void
-bind_backup(sqlite3_stmt *statement, const struct backup_row *backup)
+bind_backup(struct sql_statement *statement, const struct backup_row *backup)
 {
 	struct sql_binder to = { .statement = statement };
 
@@ -103,8 +103,8 @@ bind_backup(sqlite3_stmt *statement, const struct backup_row *backup)
 int
 catalog_backup_put(struct catalog *catalog, const struct backup_row *backup, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO backup (" BACKUP_COLUMNS ") VALUES"
 	    " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	    err);
@@ -119,8 +119,9 @@ catalog_backup_put(struct catalog *catalog, const struct backup_row *backup, str
 int
 catalog_backup_remove(struct catalog *catalog, const char *id, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, "DELETE FROM backup WHERE id = ?", err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog, "DELETE FROM backup WHERE id = ?",
+	    err);
 	struct sql_binder to = { .statement = statement };
 
 	if (statement == NULL)
@@ -162,8 +163,8 @@ int
 catalog_backup_get(struct catalog *catalog, const char *id, struct backup_row *ret_backup,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT " BACKUP_COLUMNS " FROM backup"
 	    " WHERE id >= ?1 AND id < ?1 || char(0x10ffff) ORDER BY id LIMIT 2",
 	    err);
@@ -193,7 +194,7 @@ catalog_backup_list(struct catalog *catalog, const struct backup_filter *filter,
     struct backup_rows *ret_rows, struct err *err)
 {
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = NULL;
+	SCOPED(sql_releasep) struct sql_statement *statement = NULL;
 	SCOPED(str_done) struct str sql = STR_INIT;
 	struct sql_binder to = { .statement = NULL };
 	int got;

@@ -12,7 +12,7 @@ run_points_done(struct run_points *points)
 }
 
 static void
-read_point(sqlite3_stmt *statement, struct run_point *point)
+read_point(struct sql_statement *statement, struct run_point *point)
 {
 	struct sql_reader from = { .statement = statement };
 	SCOPED(freep) char *state = sql_read_text(&from);
@@ -29,8 +29,8 @@ catalog_run_points(struct catalog *catalog, const char *job, const char *verb, u
     struct run_points *ret_points, struct err *err)
 {
 	SCOPED(run_points_done) struct run_points points = { .items = { .count = 0 } };
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT " POINT_COLUMNS " FROM run INDEXED BY run_by_verb_job"
 	    " WHERE verb = ? AND job = ? ORDER BY started DESC LIMIT ?",
 	    err);
@@ -56,8 +56,8 @@ int
 catalog_run_span_points(struct catalog *catalog, const struct run_spans *spans,
     struct run_point *points, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT " POINT_COLUMNS " FROM run INDEXED BY run_by_verb_job"
 	    " WHERE verb = ? AND job = ? AND started >= ? AND started < ?"
 	    " AND state IN ('ok', 'warning') ORDER BY started DESC LIMIT 1",
@@ -79,7 +79,7 @@ catalog_run_span_points(struct catalog *catalog, const struct run_spans *spans,
 		points[i] = (struct run_point){ .state = RUN_RUNNING };
 		if (got > 0)
 			read_point(statement, &points[i]);
-		(void)sqlite3_reset(statement);
+		(void)sqlite3_reset(statement->handle);
 	}
 
 	return 0;
@@ -89,14 +89,14 @@ catalog_run_span_points(struct catalog *catalog, const struct run_spans *spans,
 static const char *
 lend_text(struct sql_reader *reader)
 {
-	return (const char *)sqlite3_column_text(reader->statement, reader->at++);
+	return (const char *)sqlite3_column_text(reader->statement->handle, reader->at++);
 }
 
 int
 catalog_backup_each(struct catalog *catalog, struct backup_viewer *viewer, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT id, job, source, kind, started, consistent_at, stored_bytes, level, level_at,"
 	    " is_damaged, is_unproven FROM backup ORDER BY consistent_at DESC, rowid DESC",
 	    err);

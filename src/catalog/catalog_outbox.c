@@ -74,8 +74,8 @@ read_message(struct sql_reader *reader, struct outbox_row *row)
 int
 catalog_outbox_add(struct catalog *catalog, const struct outbox_row *row, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT INTO outbox (channel, event, rule, subject, severity, since, raised_at, at,"
 	    " text, cause, next_command, criticals_count, warnings_count, due_at, expires_at,"
 	    " attempts, done_at, is_given_up)"
@@ -108,8 +108,8 @@ int
 catalog_outbox_withdraw(struct catalog *catalog, const char *channel, const char *event,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "DELETE FROM outbox WHERE done_at = 0 AND channel = ? AND event = ?", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -125,7 +125,7 @@ static int
 read_messages(struct catalog *catalog, const char *sql, int64_t value, struct outbox_rows *ret_rows,
     struct err *err)
 {
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, sql, err);
+	SCOPED(sql_releasep) struct sql_statement *statement = sql_prepare(catalog, sql, err);
 	SCOPED(outbox_rows_done) struct outbox_rows rows = { .rows = { .count = 0 } };
 	struct sql_binder to = { .statement = statement };
 	int got;
@@ -169,8 +169,8 @@ int
 catalog_outbox_has_due(struct catalog *catalog, struct wall_time now, bool *ret_has_due,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT 1 FROM outbox INDEXED BY outbox_waiting WHERE done_at = 0 AND " IS_DUE
 	    " LIMIT 1",
 	    err);
@@ -192,8 +192,8 @@ int
 catalog_outbox_begin(struct catalog *catalog, int64_t id, struct wall_time next_due,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id = ? AND done_at = 0",
 	    err);
 	struct sql_binder to = { .statement = statement };
@@ -214,8 +214,8 @@ catalog_outbox_begin(struct catalog *catalog, int64_t id, struct wall_time next_
 int
 catalog_outbox_done(struct catalog *catalog, int64_t id, struct wall_time now, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE outbox SET done_at = ?, failure = NULL WHERE id = ?", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -231,8 +231,8 @@ int
 catalog_outbox_failed(struct catalog *catalog, int64_t id, const char *failure, bool is_given_up,
     struct wall_time now, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE outbox SET failure = ?, is_given_up = ?, done_at = ? WHERE id = ?", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -250,8 +250,8 @@ int
 catalog_outbox_postpone(struct catalog *catalog, const char *channel, struct wall_time until,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE outbox SET due_at = ?1 WHERE done_at = 0 AND channel = ?2 AND due_at < ?1",
 	    err);
 	struct sql_binder to = { .statement = statement };
@@ -267,8 +267,8 @@ catalog_outbox_postpone(struct catalog *catalog, const char *channel, struct wal
 int
 catalog_outbox_trim(struct catalog *catalog, struct wall_time before, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "DELETE FROM outbox WHERE done_at > 0 AND done_at < ?", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -284,8 +284,8 @@ catalog_outbox_trim(struct catalog *catalog, struct wall_time before, struct err
 int
 catalog_channel_list(struct catalog *catalog, struct channel_rows *ret_rows, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT name, failures_in_a_row, failing_since, failures_total, sent_total, sent_at,"
 	    " failure FROM channel ORDER BY name",
 	    err);
@@ -331,8 +331,8 @@ int
 catalog_channel_count(struct catalog *catalog, const char *name, const char *failure,
     struct wall_time now, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    failure == NULL ? count_sent_sql : count_failed_sql, err);
 	struct sql_binder to = { .statement = statement };
 

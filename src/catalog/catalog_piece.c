@@ -14,7 +14,7 @@
 /* ---- writing ---- */
 
 static void
-bind_piece(sqlite3_stmt *statement, const char *source, const struct piece_row *piece)
+bind_piece(struct sql_statement *statement, const char *source, const struct piece_row *piece)
 {
 	struct sql_binder to = { .statement = statement };
 
@@ -33,7 +33,7 @@ bind_piece(sqlite3_stmt *statement, const char *source, const struct piece_row *
 }
 
 static void
-bind_key(sqlite3_stmt *statement, const char *source, uint32_t branch, uint64_t number)
+bind_key(struct sql_statement *statement, const char *source, uint32_t branch, uint64_t number)
 {
 	struct sql_binder to = { .statement = statement };
 
@@ -44,11 +44,12 @@ bind_key(sqlite3_stmt *statement, const char *source, uint32_t branch, uint64_t 
 
 /* Run a statement that was bound, and make it ready for the next row. */
 static int
-run_again(struct catalog *catalog, sqlite3_stmt *statement, const char *doing, struct err *err)
+run_again(struct catalog *catalog, struct sql_statement *statement, const char *doing,
+    struct err *err)
 {
 	int result = sql_run(catalog, statement, doing, err);
 
-	(void)sqlite3_reset(statement);
+	(void)sqlite3_reset(statement->handle);
 
 	return result;
 }
@@ -57,17 +58,18 @@ int
 catalog_piece_put(struct catalog *catalog, const char *source, const struct piece_row *pieces,
     size_t count, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *put = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *put = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO piece (source, " PIECE_COLUMNS ") VALUES"
 	    " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	    err);
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *unmark = put == NULL ? NULL
-					   : sql_prepare(catalog,
-						 "DELETE FROM mark WHERE source = ? AND branch = ?"
-						 " AND number = ?",
-						 err);
+	SCOPED(sql_releasep)
+	struct sql_statement *unmark = put == NULL
+	    ? NULL
+	    : sql_prepare(catalog,
+		  "DELETE FROM mark WHERE source = ? AND branch = ?"
+		  " AND number = ?",
+		  err);
 
 	if (unmark == NULL)
 		return -1;
@@ -86,8 +88,8 @@ int
 catalog_piece_put_marks(struct catalog *catalog, const char *source, const struct mark_row *marks,
     size_t count, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO mark (source, branch, number, position, time, name)"
 	    " VALUES (?, ?, ?, ?, ?, ?)",
 	    err);
@@ -120,8 +122,8 @@ catalog_piece_remove(struct catalog *catalog, const char *source, uint32_t branc
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		SCOPED(sql_finalizep)
-		sqlite3_stmt *statement = sql_prepare(catalog, texts[i], err);
+		SCOPED(sql_releasep)
+		struct sql_statement *statement = sql_prepare(catalog, texts[i], err);
 
 		if (statement == NULL)
 			return -1;
@@ -142,8 +144,8 @@ catalog_piece_clear(struct catalog *catalog, const char *source, struct err *err
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		SCOPED(sql_finalizep)
-		sqlite3_stmt *statement = sql_prepare(catalog, texts[i], err);
+		SCOPED(sql_releasep)
+		struct sql_statement *statement = sql_prepare(catalog, texts[i], err);
 		struct sql_binder to = { .statement = statement };
 
 		if (statement == NULL)
@@ -162,11 +164,11 @@ catalog_piece_clear(struct catalog *catalog, const char *source, struct err *err
 static const char *
 borrow_text(struct sql_reader *from)
 {
-	return (const char *)sqlite3_column_text(from->statement, from->at++);
+	return (const char *)sqlite3_column_text(from->statement->handle, from->at++);
 }
 
 static void
-read_piece(sqlite3_stmt *statement, bool is_brief, struct piece_row *piece)
+read_piece(struct sql_statement *statement, bool is_brief, struct piece_row *piece)
 {
 	struct sql_reader from = { .statement = statement };
 
@@ -193,7 +195,7 @@ catalog_piece_each(struct catalog *catalog, const char *source, const struct pie
 	char *text = xasprintf("SELECT %s FROM piece WHERE source = ?%s ORDER BY branch, number",
 	    filter->is_brief ? BRIEF_COLUMNS : PIECE_COLUMNS,
 	    filter->branch != 0 ? " AND branch = ? AND number >= ? AND number <= ?" : "");
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, text, err);
+	SCOPED(sql_releasep) struct sql_statement *statement = sql_prepare(catalog, text, err);
 	struct sql_binder to = { .statement = statement };
 	struct piece_row piece = { .branch = 0 };
 	int got;
@@ -218,8 +220,8 @@ int
 catalog_piece_each_mark(struct catalog *catalog, const char *source, const char *name,
     struct mark_viewer *viewer, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT branch, number, position, time, name FROM mark"
 	    " WHERE source = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY time, branch, position",
 	    err);

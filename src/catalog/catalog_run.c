@@ -110,8 +110,8 @@ read_run(struct sql_reader *reader, struct run_row *run)
 int
 catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT INTO run (id, job, source, verb, state, started, finished, backup_id,"
 	    " source_bytes, stored_bytes, message, hint, log_path, lock_path, due,"
 	    " due_last, due_count, attempt)"
@@ -146,8 +146,8 @@ catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct er
 int
 catalog_run_update(struct catalog *catalog, const struct run_row *run, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE run SET state = ?, finished = ?, backup_id = ?, source_bytes = ?,"
 	    " stored_bytes = ?, message = ?, hint = ? WHERE id = ?",
 	    err);
@@ -174,8 +174,8 @@ catalog_run_update(struct catalog *catalog, const struct run_row *run, struct er
 int
 catalog_run_get(struct catalog *catalog, const char *id, struct run_row *ret_run, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT " RUN_COLUMNS("run") " FROM run WHERE id = ?", err);
 	struct sql_binder to = { .statement = statement };
 	struct sql_reader from = { .statement = statement };
@@ -227,7 +227,7 @@ catalog_run_list(struct catalog *catalog, const struct run_filter *filter,
     struct run_rows *ret_rows, struct err *err)
 {
 	SCOPED(run_rows_done) struct run_rows rows = { .rows = { .count = 0 } };
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = NULL;
+	SCOPED(sql_releasep) struct sql_statement *statement = NULL;
 	SCOPED(str_done) struct str sql = STR_INIT;
 	struct sql_binder to = { .statement = NULL };
 	int got;
@@ -299,7 +299,8 @@ read_summary(struct sql_reader *from, struct job_summary *summary)
 int
 catalog_job_summaries(struct catalog *catalog, struct job_summaries *ret_rows, struct err *err)
 {
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, summaries_sql, err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog, summaries_sql, err);
 	SCOPED(job_summaries_done) struct job_summaries rows = { .rows = { .count = 0 } };
 	int got;
 

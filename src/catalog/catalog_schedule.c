@@ -27,8 +27,8 @@ schedule_rows_done(struct schedule_rows *rows)
 int
 catalog_schedule_list(struct catalog *catalog, struct schedule_rows *ret_rows, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT job, times, begun, considered, due, is_begun, attempt, not_before, settled_due,"
 	    " is_settled_good, recorded FROM schedule ORDER BY job",
 	    err);
@@ -64,8 +64,8 @@ catalog_schedule_list(struct catalog *catalog, struct schedule_rows *ret_rows, s
 int
 catalog_schedule_put(struct catalog *catalog, const struct schedule_row *row, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO schedule (job, times, begun, considered, due, is_begun, attempt,"
 	    " not_before, settled_due, is_settled_good, recorded)"
 	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -92,8 +92,9 @@ catalog_schedule_put(struct catalog *catalog, const struct schedule_row *row, st
 int
 catalog_schedule_remove(struct catalog *catalog, const char *job, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, "DELETE FROM schedule WHERE job = ?", err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog, "DELETE FROM schedule WHERE job = ?",
+	    err);
 	struct sql_binder to = { .statement = statement };
 
 	if (statement == NULL)
@@ -109,8 +110,8 @@ catalog_schedule_remove(struct catalog *catalog, const char *job, struct err *er
 static int
 extend_note(struct catalog *catalog, const struct run_note *note, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE run SET due_count = due_count + ?, due_last = ?, started = ?, finished = ?"
 	    " WHERE seq = (SELECT max(seq) FROM run WHERE job = ?)"
 	    " AND attempt = 0 AND due <> 0 AND due_last < ? AND state = ? AND message = ?",
@@ -161,8 +162,8 @@ int
 catalog_run_of_due(struct catalog *catalog, const char *job, struct wall_time due, unsigned attempt,
     struct run_row *ret_run, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT id FROM run WHERE job = ? AND due = ? AND due <> 0 AND attempt >= ?"
 	    " AND attempt <= ? ORDER BY attempt DESC LIMIT 1",
 	    err);
@@ -190,8 +191,8 @@ int
 catalog_run_has_due(struct catalog *catalog, const char *job, struct wall_time due, bool *ret_has,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT 1 FROM run WHERE job = ? AND due <> 0 AND due <= ? AND due_last >= ? LIMIT 1",
 	    err);
 	struct sql_binder to = { .statement = statement };
@@ -222,8 +223,8 @@ maintenance_row_done(struct maintenance_row *row)
 int
 catalog_maintenance_end(struct catalog *catalog, struct wall_time now, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE maintenance SET until = ? WHERE until > ?", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -239,8 +240,8 @@ int
 catalog_maintenance_begin(struct catalog *catalog, const struct maintenance_row *row,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT INTO maintenance (begins, until, who, why) VALUES (?, ?, ?, ?)", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -257,8 +258,8 @@ catalog_maintenance_begin(struct catalog *catalog, const struct maintenance_row 
 int
 catalog_maintenance_get(struct catalog *catalog, struct maintenance_row *ret_row, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT begins, until, who, why FROM maintenance ORDER BY seq DESC LIMIT 1", err);
 	struct sql_reader from = { .statement = statement };
 	int got;

@@ -39,8 +39,8 @@ count_failures(struct catalog *catalog, const char *job, const char *verb, unsig
     int64_t *ret_seq, struct err *err)
 {
 	bool is_backup = str_equals(verb, "backup");
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    is_backup ? backup_failures_sql : other_failures_sql, err);
 	struct sql_binder to = { .statement = statement };
 	struct sql_reader from = { .statement = statement };
@@ -62,8 +62,9 @@ count_failures(struct catalog *catalog, const char *job, const char *verb, unsig
 static int
 read_run_of_seq(struct catalog *catalog, int64_t seq, struct run_row *ret_run, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, "SELECT id FROM run WHERE seq = ?", err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog, "SELECT id FROM run WHERE seq = ?",
+	    err);
 	struct sql_binder to = { .statement = statement };
 	struct sql_reader from = { .statement = statement };
 	SCOPED(freep) char *id = NULL;
@@ -89,7 +90,8 @@ static int
 find_missed(struct catalog *catalog, const char *job, const char *verb,
     struct wall_time *ret_missed_at, struct err *err)
 {
-	SCOPED(sql_finalizep) sqlite3_stmt *statement = sql_prepare(catalog, newest_sql, err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog, newest_sql, err);
 	struct sql_binder to = { .statement = statement };
 	struct sql_reader from = { .statement = statement };
 	SCOPED(freep) char *state = NULL;
@@ -130,8 +132,8 @@ int
 catalog_run_good_at(struct catalog *catalog, const char *source, const char *verb,
     struct wall_time *ret_at, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT max(finished) FROM run WHERE source = ? AND verb = ?"
 	    " AND state IN ('ok', 'warning')",
 	    err);
@@ -165,8 +167,8 @@ int
 catalog_backup_proofs(struct catalog *catalog, const char *job, struct backup_proofs *ret_proofs,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT level, max(level_at), min(finished), count(*), sum(stored_bytes) FROM backup"
 	    " WHERE job = ? AND is_damaged = 0 AND is_unproven = 0 GROUP BY level",
 	    err);
@@ -209,8 +211,8 @@ run_counts_done(struct run_counts *counts)
 int
 catalog_run_counts(struct catalog *catalog, struct run_counts *ret_counts, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT job, state, count(*) FROM run INDEXED BY run_by_job_verb_state"
 	    " WHERE verb IN ('backup', 'wal') GROUP BY job, verb, state",
 	    err);
@@ -252,8 +254,8 @@ space_rows_done(struct space_rows *rows)
 int
 catalog_space_add(struct catalog *catalog, const struct space_row *row, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO space_sample (at, used_bytes, capacity_bytes) VALUES (?, ?, ?)",
 	    err);
 	struct sql_binder to = { .statement = statement };
@@ -271,8 +273,8 @@ int
 catalog_space_list(struct catalog *catalog, struct wall_time since, struct space_rows *ret_rows,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT at, used_bytes, capacity_bytes FROM space_sample WHERE at >= ? ORDER BY at",
 	    err);
 	SCOPED(space_rows_done) struct space_rows rows = { .rows = { .count = 0 } };
@@ -301,9 +303,9 @@ catalog_space_list(struct catalog *catalog, struct wall_time since, struct space
 int
 catalog_space_trim(struct catalog *catalog, struct wall_time before, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, "DELETE FROM space_sample WHERE at < ?",
-	    err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
+	    "DELETE FROM space_sample WHERE at < ?", err);
 	struct sql_binder to = { .statement = statement };
 
 	if (statement == NULL)
@@ -319,8 +321,8 @@ int
 catalog_mark_get(struct catalog *catalog, const char *name, struct wall_time *ret_at,
     char **ret_value, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT at, value FROM watch_mark WHERE name = ?", err);
 	struct sql_binder to = { .statement = statement };
 	struct sql_reader from = { .statement = statement };
@@ -342,8 +344,8 @@ int
 catalog_mark_put(struct catalog *catalog, const char *name, struct wall_time at, const char *value,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO watch_mark (name, at, value) VALUES (?, ?, ?)", err);
 	struct sql_binder to = { .statement = statement };
 
@@ -369,8 +371,8 @@ int
 catalog_link_get(struct catalog *catalog, const char *job, struct link_row *ret_row,
     struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "SELECT told, phase, since, next_try, behind_bytes, behind_us, why FROM link"
 	    " WHERE job = ?",
 	    err);
@@ -406,8 +408,8 @@ int
 catalog_link_put(struct catalog *catalog, const char *job, const struct link_state *state,
     struct wall_time told, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog,
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT OR REPLACE INTO link (job, told, phase, since, next_try, behind_bytes,"
 	    " behind_us, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 	    err);
@@ -433,8 +435,8 @@ catalog_link_put(struct catalog *catalog, const char *job, const struct link_sta
 int
 catalog_stamp(struct catalog *catalog, uint64_t *ret_stamp, struct err *err)
 {
-	SCOPED(sql_finalizep)
-	sqlite3_stmt *statement = sql_prepare(catalog, "PRAGMA data_version", err);
+	SCOPED(sql_releasep)
+	struct sql_statement *statement = sql_prepare(catalog, "PRAGMA data_version", err);
 	struct sql_reader from = { .statement = statement };
 
 	if (statement == NULL || sql_step(catalog, statement, "read the catalog", err) < 0)

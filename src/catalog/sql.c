@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -97,23 +98,82 @@ sql_execute(struct catalog *catalog, const char *sql, const char *doing, struct 
 	return 0;
 }
 
-sqlite3_stmt *
+/* ---- statements ----------------------------------------------------------------------------- */
+
+static void
+statement_free(struct sql_statement *statement)
+{
+	(void)sqlite3_finalize(statement->handle);
+	free(statement->sql);
+	free(statement);
+}
+
+/* One that is not in use, or NULL. */
+static struct sql_statement *
+find_kept(const struct catalog *catalog, const char *sql)
+{
+	for (size_t i = 0; i < catalog->kept_count; i++) {
+		if (!catalog->kept[i]->is_used && strcmp(catalog->kept[i]->sql, sql) == 0)
+			return catalog->kept[i];
+	}
+
+	return NULL;
+}
+
+struct sql_statement *
 sql_prepare(struct catalog *catalog, const char *sql, struct err *err)
 {
-	sqlite3_stmt *statement = NULL;
+	struct sql_statement *statement = find_kept(catalog, sql);
+	bool is_kept = catalog->kept_count < SQL_KEPT_MAX;
+	sqlite3_stmt *handle = NULL;
 
-	if (sqlite3_prepare_v2(catalog->db, sql, -1, &statement, NULL) != SQLITE_OK) {
-		(void)sql_error(catalog, "prepare a statement", err);
-		return NULL;
+	if (statement == NULL) {
+		if (sqlite3_prepare_v3(catalog->db, sql, -1,
+			is_kept ? SQLITE_PREPARE_PERSISTENT : 0, &handle, NULL) != SQLITE_OK) {
+			(void)sql_error(catalog, "prepare a statement", err);
+			return NULL;
+		}
+		statement = xcalloc(1, sizeof(*statement));
+		statement->handle = handle;
+		statement->sql = xstrdup(sql);
+		statement->is_kept = is_kept;
+		if (is_kept)
+			catalog->kept[catalog->kept_count++] = statement;
 	}
+	statement->is_used = true;
 
 	return statement;
 }
 
-int
-sql_step(struct catalog *catalog, sqlite3_stmt *statement, const char *doing, struct err *err)
+void
+sql_release(struct sql_statement *statement)
 {
-	switch (sqlite3_step(statement)) {
+	if (statement == NULL)
+		return;
+	if (!statement->is_kept) {
+		statement_free(statement);
+		return;
+	}
+	(void)sqlite3_reset(statement->handle);
+	(void)sqlite3_clear_bindings(statement->handle);
+	statement->is_used = false;
+}
+
+void
+sql_forget_all(struct catalog *catalog)
+{
+	for (size_t i = 0; i < catalog->kept_count; i++) {
+		assert(!catalog->kept[i]->is_used);
+		statement_free(catalog->kept[i]);
+	}
+	catalog->kept_count = 0;
+}
+
+int
+sql_step(struct catalog *catalog, struct sql_statement *statement, const char *doing,
+    struct err *err)
+{
+	switch (sqlite3_step(statement->handle)) {
 	case SQLITE_ROW:
 		return 1;
 	case SQLITE_DONE:
@@ -124,7 +184,8 @@ sql_step(struct catalog *catalog, sqlite3_stmt *statement, const char *doing, st
 }
 
 int
-sql_run(struct catalog *catalog, sqlite3_stmt *statement, const char *doing, struct err *err)
+sql_run(struct catalog *catalog, struct sql_statement *statement, const char *doing,
+    struct err *err)
 {
 	int got = sql_step(catalog, statement, doing, err);
 
@@ -144,13 +205,14 @@ check_bound(int result)
 void
 sql_bind_text(struct sql_binder *binder, const char *text)
 {
-	check_bound(sqlite3_bind_text(binder->statement, ++binder->at, text, -1, SQLITE_STATIC));
+	check_bound(sqlite3_bind_text(binder->statement->handle, ++binder->at, text, -1,
+	    SQLITE_STATIC));
 }
 
 void
 sql_bind_int(struct sql_binder *binder, int64_t value)
 {
-	check_bound(sqlite3_bind_int64(binder->statement, ++binder->at, value));
+	check_bound(sqlite3_bind_int64(binder->statement->handle, ++binder->at, value));
 }
 
 void
@@ -168,7 +230,7 @@ sql_bind_time(struct sql_binder *binder, struct wall_time time)
 char *
 sql_read_text(struct sql_reader *reader)
 {
-	const unsigned char *text = sqlite3_column_text(reader->statement, reader->at++);
+	const unsigned char *text = sqlite3_column_text(reader->statement->handle, reader->at++);
 
 	return xstrdup((const char *)text);
 }
@@ -176,7 +238,7 @@ sql_read_text(struct sql_reader *reader)
 int64_t
 sql_read_int(struct sql_reader *reader)
 {
-	return sqlite3_column_int64(reader->statement, reader->at++);
+	return sqlite3_column_int64(reader->statement->handle, reader->at++);
 }
 
 uint64_t

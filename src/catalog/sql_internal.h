@@ -1,5 +1,5 @@
 /*
- * How the files of the catalog speak to SQLite: statements that finalize themselves, values bound
+ * How the files of the catalog speak to SQLite: statements that go back by themselves, values bound
  * by position, columns read in order, result codes turned into errors.
  */
 #ifndef CATALOG_SQL_INTERNAL_H
@@ -14,16 +14,36 @@
 
 struct err;
 
+/*
+ * Prepared, and kept for the next use by the same text: a page of 20 jobs asks 150 times, and to
+ * prepare a statement takes longer than to run it.
+ */
+struct sql_statement {
+	sqlite3_stmt *handle;
+	char *sql;
+	bool is_used;
+	bool is_kept; /* in the catalog's list; else it goes with its use */
+};
+enum { SQL_KEPT_MAX = 64 };
+
 struct catalog {
 	sqlite3 *db;
 	char *path;
+	struct sql_statement *kept[SQL_KEPT_MAX];
+	size_t kept_count;
 };
 
+/* Reset, and its values forgotten.  NULL is ok. */
+void sql_release(struct sql_statement *statement);
+
 static inline void
-sql_finalizep(sqlite3_stmt **statement)
+sql_releasep(struct sql_statement **statement)
 {
-	(void)sqlite3_finalize(*statement);
+	sql_release(*statement);
 }
+
+/* Before the database is closed: none is in use any more. */
+void sql_forget_all(struct catalog *catalog);
 
 /* Fill err from the database's last failure; `doing` is a verb phrase: "read runs". Returns -1. */
 int sql_error(struct catalog *catalog, const char *doing, struct err *err);
@@ -32,20 +52,21 @@ int sql_error(struct catalog *catalog, const char *doing, struct err *err);
 int sql_execute(struct catalog *catalog, const char *sql, const char *doing, struct err *err)
     MUST_CHECK;
 
-/* A prepared statement, yours, or NULL. */
-sqlite3_stmt *sql_prepare(struct catalog *catalog, const char *sql, struct err *err) MUST_CHECK;
+/* A prepared statement for sql_release, or NULL. */
+struct sql_statement *sql_prepare(struct catalog *catalog, const char *sql, struct err *err)
+    MUST_CHECK;
 
 /* 1: there is a row, 0: no more, -1: failed. */
-int sql_step(struct catalog *catalog, sqlite3_stmt *statement, const char *doing, struct err *err)
-    MUST_CHECK;
+int sql_step(struct catalog *catalog, struct sql_statement *statement, const char *doing,
+    struct err *err) MUST_CHECK;
 
 /* Step a statement that gives no rows. */
-int sql_run(struct catalog *catalog, sqlite3_stmt *statement, const char *doing, struct err *err)
-    MUST_CHECK;
+int sql_run(struct catalog *catalog, struct sql_statement *statement, const char *doing,
+    struct err *err) MUST_CHECK;
 
 /* Values for the parameters, one after the other; they must live until the statement is done. */
 struct sql_binder {
-	sqlite3_stmt *statement;
+	struct sql_statement *statement;
 	int at; /* the last one bound */
 };
 void sql_bind_text(struct sql_binder *binder, const char *text); /* NULL gives NULL */
@@ -55,7 +76,7 @@ void sql_bind_time(struct sql_binder *binder, struct wall_time time);
 
 /* Columns of the present row, one after the other. */
 struct sql_reader {
-	sqlite3_stmt *statement;
+	struct sql_statement *statement;
 	int at; /* the next one */
 };
 char *sql_read_text(struct sql_reader *reader); /* yours, NULL for NULL */
