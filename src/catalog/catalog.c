@@ -245,6 +245,9 @@ static const char *const migrations[] = {
 	"  behind_us INTEGER NOT NULL,"
 	"  why TEXT NOT NULL"
 	") WITHOUT ROWID;",
+
+	/* A failure that may pass by itself is tried again, also by a daemon that did not see it. */
+	"ALTER TABLE run ADD COLUMN may_pass INTEGER NOT NULL DEFAULT 0;",
 };
 
 /* Make the file ourselves: SQLite would give it a mode by the umask, and its log copies that. */

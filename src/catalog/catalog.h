@@ -54,6 +54,7 @@ struct run_row {
 	uint64_t stored_bytes;
 	char *message; /* the error or the first warning, NULL: none */
 	char *hint;
+	bool may_pass; /* failed by what may pass by itself */
 	char *log_path;
 	char *lock_path;           /* held by the process while it lives */
 	struct wall_time due;      /* the due time it was begun for, or the first; 0: none */
@@ -130,7 +131,7 @@ int catalog_run_insert(struct catalog *catalog, const struct run_row *run, struc
     MUST_CHECK;
 
 /*
- * Update state, finished, backup_id, bytes, message and hint of the run with this id.
+ * Update state, finished, backup_id, bytes, message, hint and may_pass of the run with this id.
  * ERR_NOT_FOUND: there is none.
  */
 int catalog_run_update(struct catalog *catalog, const struct run_row *run, struct err *err)

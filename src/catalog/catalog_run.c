@@ -13,7 +13,7 @@
 	      ".started, " table ".finished, " table ".backup_id, " table ".source_bytes, " table  \
 	      ".stored_bytes, " table ".message, " table ".hint, " table ".log_path, " table       \
 	      ".lock_path, " table ".due, " table ".due_last, " table ".due_count, " table         \
-	      ".attempt"
+	      ".attempt, " table ".may_pass"
 
 static const char *const state_names[] = {
 	[RUN_RUNNING] = "running",
@@ -105,6 +105,7 @@ read_run(struct sql_reader *reader, struct run_row *run)
 	run->due_last = sql_read_time(reader);
 	run->due_count = sql_read_bytes(reader);
 	run->attempt = (unsigned)sql_read_int(reader);
+	run->may_pass = sql_read_int(reader) != 0;
 }
 
 int
@@ -114,8 +115,8 @@ catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct er
 	struct sql_statement *statement = sql_prepare(catalog,
 	    "INSERT INTO run (id, job, source, verb, state, started, finished, backup_id,"
 	    " source_bytes, stored_bytes, message, hint, log_path, lock_path, due,"
-	    " due_last, due_count, attempt)"
-	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	    " due_last, due_count, attempt, may_pass)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	    err);
 	struct sql_binder to = { .statement = statement };
 
@@ -139,6 +140,7 @@ catalog_run_insert(struct catalog *catalog, const struct run_row *run, struct er
 	sql_bind_time(&to, run->due_last);
 	sql_bind_bytes(&to, run->due_count);
 	sql_bind_int(&to, run->attempt);
+	sql_bind_int(&to, run->may_pass ? 1 : 0);
 
 	return sql_run(catalog, statement, "record a run", err);
 }
@@ -149,7 +151,7 @@ catalog_run_update(struct catalog *catalog, const struct run_row *run, struct er
 	SCOPED(sql_releasep)
 	struct sql_statement *statement = sql_prepare(catalog,
 	    "UPDATE run SET state = ?, finished = ?, backup_id = ?, source_bytes = ?,"
-	    " stored_bytes = ?, message = ?, hint = ? WHERE id = ?",
+	    " stored_bytes = ?, message = ?, hint = ?, may_pass = ? WHERE id = ?",
 	    err);
 	struct sql_binder to = { .statement = statement };
 
@@ -162,6 +164,7 @@ catalog_run_update(struct catalog *catalog, const struct run_row *run, struct er
 	sql_bind_bytes(&to, run->stored_bytes);
 	sql_bind_text(&to, run->message);
 	sql_bind_text(&to, run->hint);
+	sql_bind_int(&to, run->may_pass ? 1 : 0);
 	sql_bind_text(&to, run->id);
 	if (sql_run(catalog, statement, "record a run", err) < 0)
 		return -1;

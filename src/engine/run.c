@@ -153,6 +153,7 @@ run_end(struct run *run, const struct err *failure, unsigned warnings_count,
 	run->row.message = xstrdup(failure != NULL ? failure->msg : first_warning);
 	free(run->row.hint);
 	run->row.hint = failure != NULL && failure->hint[0] != '\0' ? xstrdup(failure->hint) : NULL;
+	run->row.may_pass = failure != NULL && err_kind_is_transient(failure->kind);
 	if (failure != NULL)
 		log_debug("failed: %s", failure->msg);
 	log_debug("ended %s after %s", run_state_name(run->row.state),

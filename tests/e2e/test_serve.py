@@ -36,13 +36,18 @@ def redis(base_folder):
     server.kill()
 
 
-@pytest.fixture(scope="module")
-def big_redis(base_folder):
+def start_big(folder):
     """Two megabytes, which at 64 KiB a second is a long run."""
-    server = RedisServer(os.path.join(base_folder, "serve-big"), "--rdbcompression", "no")
+    server = RedisServer(folder, "--rdbcompression", "no")
     server.start()
     for number in range(20):
         server.cli("SETRANGE", f"big:{number}", "100000", "x")
+    return server
+
+
+@pytest.fixture(scope="module")
+def big_redis(base_folder):
+    server = start_big(os.path.join(base_folder, "serve-big"))
     yield server
     server.kill()
 
@@ -150,6 +155,22 @@ def test_a_killed_daemon_leaves_its_worker_to_the_next(serve, big_redis):
     wait_for(lambda: daemon.runs("slow", "ok"), 120, lambda: daemon.runs("slow"))
     run, = [row for row in daemon.runs("slow") if row["due"] == daemon.runs("slow")[0]["due"]]
     assert run["state"] == "ok" and run["attempt"] == 1
+    daemon.stop()
+
+
+def test_what_failed_without_a_daemon_is_tried_again_by_the_next(serve, work):
+    server = start_big(os.path.join(work, "big"))
+    daemon = serve({"slow": SLOW}, server=server)
+    first, = daemon.wait_runs("slow", 1, "running")
+    daemon.kill()
+    server.kill()
+    wait_for(lambda: not daemon.workers())
+    failed, = daemon.runs("slow", "failed")
+    daemon.start()
+    second = wait_for(lambda: daemon.runs("slow")[1:])[0]
+    assert (second["due"], second["attempt"]) == (first["due"], 2)
+    # A minute after it was found, as if the daemon had seen it end.
+    assert second["started"] - failed["finished"] > 40 * 1000000
     daemon.stop()
 
 

@@ -113,27 +113,29 @@ record_failure(struct daemon_run *run, const struct err *failure)
 	row.due = run->due;
 	row.due_last = run->due;
 	row.due_count = run->due.us != 0;
+	row.may_pass = err_kind_is_transient(failure->kind);
 	row.attempt = run->attempt;
 	if (catalog_run_insert(run->daemon->wire.engine.catalog, &row, &err) < 0)
 		daemon_catalog_failed(run->daemon, &err);
 }
 
 static enum agenda_outcome
-outcome_of_failure(const struct daemon_run *run, const struct err *failure)
+outcome_of_failure(const struct daemon_run *run, bool may_pass)
 {
-	return run->may_retry && err_kind_is_transient(failure->kind) ? AGENDA_TRANSIENT
-								      : AGENDA_BAD;
+	return run->may_retry && may_pass ? AGENDA_TRANSIENT : AGENDA_BAD;
 }
 
 /* By its row; `failure` is what its process said last. */
 static enum agenda_outcome
 judge(struct daemon_run *run, const struct run_row *row, const struct err *failure)
 {
+	bool may_pass = err_kind_is_transient(failure->kind);
+
 	if (row->id == NULL) {
 		if (failure->kind == ERR_BUSY)
 			return AGENDA_BUSY;
 		record_failure(run, failure);
-		return outcome_of_failure(run, failure);
+		return outcome_of_failure(run, may_pass);
 	}
 	switch (row->state) {
 	case RUN_OK:
@@ -141,19 +143,20 @@ judge(struct daemon_run *run, const struct run_row *row, const struct err *failu
 		/* Made, but what was made is bad: that does not pass by itself. */
 		return failure->kind == ERR_MISMATCH ? AGENDA_BAD : AGENDA_GOOD;
 	case RUN_LOST:
-		return run->may_retry ? AGENDA_TRANSIENT : AGENDA_BAD;
+		return outcome_of_failure(run, true);
 	case RUN_CANCELLED:
 		/* By us, because we end, or because it took too long; or by somebody's kill. */
-		return run->may_retry && failure->kind != ERR_TIMEOUT ? AGENDA_TRANSIENT
-								      : AGENDA_BAD;
-	case RUN_RUNNING:
+		return outcome_of_failure(run, failure->kind != ERR_TIMEOUT);
 	case RUN_FAILED:
+		/* Its row tells it also of a run whose daemon was gone when it ended. */
+		return outcome_of_failure(run, may_pass || row->may_pass);
+	case RUN_RUNNING:
 	case RUN_MISSED:
 	case RUN_SKIPPED:
 		break;
 	}
 
-	return outcome_of_failure(run, failure);
+	return outcome_of_failure(run, may_pass);
 }
 
 static const char *const outcome_words[] = {

@@ -78,7 +78,7 @@ test_the_database_is_durable_and_marked(void **state)
 	assert_int_equal(fixture_number(f, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(fixture_number(f, "PRAGMA busy_timeout"), 10000);
 	assert_int_equal(fixture_number(f, "PRAGMA application_id"), 0x62736374);
-	assert_int_equal(fixture_number(f, "PRAGMA user_version"), 6);
+	assert_int_equal(fixture_number(f, "PRAGMA user_version"), 7);
 }
 
 static void
@@ -124,7 +124,7 @@ test_what_was_written_is_there_again(void **state)
 	assert_int_equal(insert(f->catalog, "a", &err), 0);
 	fixture_reopen(f);
 	assert_int_equal(count_runs(f->catalog), 1);
-	assert_int_equal(fixture_number(f, "PRAGMA user_version"), 6);
+	assert_int_equal(fixture_number(f, "PRAGMA user_version"), 7);
 }
 
 static void

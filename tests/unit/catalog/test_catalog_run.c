@@ -33,6 +33,7 @@ make_run(unsigned number, const char *job, const char *verb, enum run_state stat
 		.stored_bytes = 17,
 		.message = xstrdup("it's \"quoted\"; \xc3\xb6"),
 		.hint = xstrdup("try"),
+		.may_pass = true,
 		.log_path = xstrdup("/var/log/x"),
 		.lock_path = xstrdup("/run/lock"),
 	};
@@ -64,6 +65,7 @@ assert_same_run(const struct run_row *a, const struct run_row *b)
 	assert_true(a->stored_bytes == b->stored_bytes);
 	assert_true(str_equals(a->message, b->message));
 	assert_true(str_equals(a->hint, b->hint));
+	assert_int_equal(a->may_pass, b->may_pass);
 	assert_true(str_equals(a->log_path, b->log_path));
 	assert_true(str_equals(a->lock_path, b->lock_path));
 }
