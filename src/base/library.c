@@ -17,10 +17,13 @@ cannot_load(const struct library *library, struct err *err)
 }
 
 int
-library_load(const struct library *library, struct err *err)
+library_load(struct library *library, struct err *err)
 {
-	void *handle = dlopen(library->file, RTLD_NOW | RTLD_LOCAL);
+	void *handle;
 
+	if (library->is_loaded)
+		return 0;
+	handle = dlopen(library->file, RTLD_NOW | RTLD_LOCAL);
 	if (handle == NULL)
 		return cannot_load(library, err);
 	for (size_t i = 0; i < library->count; i++) {
@@ -35,6 +38,7 @@ library_load(const struct library *library, struct err *err)
 		/* POSIX has functions and objects share one form of pointer; C has no cast for it. */
 		memcpy((char *)library->functions + call->offset, &found, sizeof(found));
 	}
+	library->is_loaded = true;
 
 	return 0;
 }

@@ -9,6 +9,7 @@
 #ifndef BASE_LIBRARY_H
 #define BASE_LIBRARY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/scope.h"
@@ -33,12 +34,14 @@ struct library {
 	const struct library_call *calls;
 	size_t count;
 	void *functions; /* the struct; complete when library_load has returned 0 */
+	bool is_loaded;
 };
 
 /*
- * Loads it and finds its functions, for the life of the process.  ERR_UNSUPPORTED with the linker's
- * own words when it is missing, broken, or lacks a function.  Not for two threads at once.
+ * Loads it and finds its functions, for the life of the process; costs nothing when that is done.
+ * ERR_UNSUPPORTED with the linker's own words when it is missing, broken, or lacks a function.  Not
+ * for two threads at once.
  */
-int library_load(const struct library *library, struct err *err) MUST_CHECK;
+int library_load(struct library *library, struct err *err) MUST_CHECK;
 
 #endif

@@ -36,25 +36,14 @@ static struct openssl {
 	FUNCTIONS(LIBRARY_MEMBER)
 } openssl;
 
-static int
-load(struct err *err)
-{
-	static const struct library_call calls[] = { FUNCTIONS(CALL) };
-	static const struct library library = {
-		.file = LIBSSL_SONAME,
-		.package = "libssl3",
-		.calls = calls,
-		.count = ARRAY_SIZE(calls),
-		.functions = &openssl,
-	};
-	static bool is_loaded;
-
-	if (!is_loaded && library_load(&library, err) < 0)
-		return -1;
-	is_loaded = true;
-
-	return 0;
-}
+static const struct library_call calls[] = { FUNCTIONS(CALL) };
+static struct library library = {
+	.file = LIBSSL_SONAME,
+	.package = "libssl3",
+	.calls = calls,
+	.count = ARRAY_SIZE(calls),
+	.functions = &openssl,
+};
 
 /* The library's own words for its last failure, which is forgotten then. */
 static const char *
@@ -190,7 +179,7 @@ begin(struct channel *channel, const struct channel_options *options, bool is_se
 {
 	char reason[REASON_BYTES];
 
-	if (load(err) < 0)
+	if (library_load(&library, err) < 0)
 		return -1;
 	openssl.ERR_clear_error();
 	channel->context = openssl.SSL_CTX_new(is_server ? openssl.TLS_server_method()

@@ -21,25 +21,14 @@ static struct libcurl {
 	FUNCTIONS(LIBRARY_MEMBER)
 } libcurl;
 
-static int
-load(struct err *err)
-{
-	static const struct library_call calls[] = { FUNCTIONS(CALL) };
-	static const struct library library = {
-		.file = LIBCURL_SONAME,
-		.package = "libcurl4",
-		.calls = calls,
-		.count = ARRAY_SIZE(calls),
-		.functions = &libcurl,
-	};
-	static bool is_loaded;
-
-	if (!is_loaded && library_load(&library, err) < 0)
-		return -1;
-	is_loaded = true;
-
-	return 0;
-}
+static const struct library_call calls[] = { FUNCTIONS(CALL) };
+static struct library library = {
+	.file = LIBCURL_SONAME,
+	.package = "libcurl4",
+	.calls = calls,
+	.count = ARRAY_SIZE(calls),
+	.functions = &libcurl,
+};
 
 /* ---- options -------------------------------------------------------------------------------- */
 
@@ -87,7 +76,7 @@ transfer_open(const char *ca_file, struct err *err)
 {
 	CURL *curl;
 
-	if (load(err) < 0)
+	if (library_load(&library, err) < 0)
 		return NULL;
 	curl = libcurl.curl_easy_init();
 	if (curl == NULL) {

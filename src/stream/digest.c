@@ -21,25 +21,14 @@ static struct libcrypto {
 	FUNCTIONS(LIBRARY_MEMBER)
 } libcrypto;
 
-static int
-load(struct err *err)
-{
-	static const struct library_call calls[] = { FUNCTIONS(CALL) };
-	static const struct library library = {
-		.file = LIBCRYPTO_SONAME,
-		.package = "libssl3",
-		.calls = calls,
-		.count = ARRAY_SIZE(calls),
-		.functions = &libcrypto,
-	};
-	static bool is_loaded;
-
-	if (!is_loaded && library_load(&library, err) < 0)
-		return -1;
-	is_loaded = true;
-
-	return 0;
-}
+static const struct library_call calls[] = { FUNCTIONS(CALL) };
+static struct library library = {
+	.file = LIBCRYPTO_SONAME,
+	.package = "libssl3",
+	.calls = calls,
+	.count = ARRAY_SIZE(calls),
+	.functions = &libcrypto,
+};
 
 int
 hasher_init(struct hasher *hasher, struct err *err)
@@ -47,7 +36,7 @@ hasher_init(struct hasher *hasher, struct err *err)
 	int is_done;
 
 	*hasher = (struct hasher){ .ctx = NULL };
-	if (load(err) < 0)
+	if (library_load(&library, err) < 0)
 		return -1;
 	hasher->ctx = libcrypto.EVP_MD_CTX_new();
 	assert(hasher->ctx != NULL);

@@ -42,6 +42,15 @@ static struct mhd {
 	FUNCTIONS(LIBRARY_MEMBER)
 } mhd;
 
+static const struct library_call calls[] = { FUNCTIONS(CALL) };
+static struct library library = {
+	.file = LIBMICROHTTPD_SONAME,
+	.package = "libmicrohttpd12",
+	.calls = calls,
+	.count = ARRAY_SIZE(calls),
+	.functions = &mhd,
+};
+
 /* One connection, from its acceptance on. */
 struct guest {
 	struct guest *next;
@@ -335,21 +344,6 @@ app_done(struct web_app *app)
 	explicit_bzero(&app->sessions, sizeof(app->sessions));
 }
 
-static int
-load(struct err *err)
-{
-	static const struct library_call calls[] = { FUNCTIONS(CALL) };
-	static const struct library library = {
-		.file = LIBMICROHTTPD_SONAME,
-		.package = "libmicrohttpd12",
-		.calls = calls,
-		.count = ARRAY_SIZE(calls),
-		.functions = &mhd,
-	};
-
-	return library_load(&library, err) < 0 ? err_wrap(err, "the page") : 0;
-}
-
 /* With the PEM texts in `cert` and `key`, "" for none; the library reads them before it returns. */
 static int
 start(struct web *web, int listen_fd, const char *cert, const char *key, struct err *err)
@@ -425,7 +419,7 @@ web_open(const struct web_options *options, const struct web_host *host, struct 
 		return NULL;
 	}
 	if (check_options(options, &address, err) < 0 ||
-	    check_token(options->token_path, err) < 0 || load(err) < 0 ||
+	    check_token(options->token_path, err) < 0 || library_load(&library, err) < 0 ||
 	    address_listen(&address, &listen_fd, err) < 0)
 		return NULL;
 	web = xcalloc(1, sizeof(*web));

@@ -21,7 +21,7 @@ static int
 load(const char *file, const char *function, struct err *err)
 {
 	const struct library_call calls[] = { { function, offsetof(struct mathematics, cbrt) } };
-	const struct library library = {
+	struct library library = {
 		.file = file,
 		.package = "libc6",
 		.calls = calls,
