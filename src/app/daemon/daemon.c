@@ -223,6 +223,7 @@ note_failure(struct daemon *daemon, const struct err *err)
 		return;
 	daemon->catalog_failure = xstrdup(err->msg);
 	daemon->catalog_failed_at = clock_wall();
+	daemon->is_catalog_full = err->kind == ERR_SPACE;
 	log_warning("nothing can be recorded, and no alarm be raised: %s, continuing", err->msg);
 }
 

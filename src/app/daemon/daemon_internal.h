@@ -94,6 +94,7 @@ struct daemon {
 	struct wall_time save_failed_at; /* the last that was told */
 	char *catalog_failure;           /* why nothing can be recorded, NULL: it can */
 	struct wall_time catalog_failed_at;
+	bool is_catalog_full; /* its disk is what fails */
 	unsigned ticks;
 
 	bool is_stopping;

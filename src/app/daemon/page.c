@@ -75,7 +75,7 @@ trouble(void *context, struct web_trouble *ret_trouble)
 		.since = daemon->catalog_failed_at,
 		.text = "nothing can be recorded, and no alarm be raised",
 		.cause = daemon->catalog_failure,
-		.folder = daemon->wire.state_dir,
+		.full_folder = daemon->is_catalog_full ? daemon->wire.state_dir : NULL,
 	};
 
 	return true;

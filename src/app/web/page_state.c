@@ -156,7 +156,8 @@ add_trouble(json_t *abnormal, const struct web_host *host)
 
 	if (host->trouble == NULL || !host->trouble(host->context, &trouble))
 		return;
-	next = xasprintf("df -h %s", trouble.folder);
+	next = trouble.full_folder != NULL ? xasprintf("df -h %s", trouble.full_folder)
+					   : xstrdup("blackstart doctor");
 	(void)json_array_append_new(abnormal,
 	    json_pack("{s:n, s:s, s:s, s:o, s:s, s:o, s:o, s:b, s:n}", "rule", "subject",
 		"blackstart", "severity", "critical", "since", out_json_time(trouble.since), "text",

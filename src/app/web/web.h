@@ -39,7 +39,7 @@ struct web_trouble {
 	struct wall_time since;
 	const char *text;
 	const char *cause;
-	const char *folder; /* where to look */
+	const char *full_folder; /* that has no space left; NULL: it is something else */
 };
 
 /* The daemon behind the page.  A NULL member: it cannot do that. */
