@@ -14,6 +14,9 @@
 #include "os/random.h"
 #include "repo/names.h"
 
+/* An id has four random digits, which two of one job and one second may share. */
+enum { IDS_MAX = 32 };
+
 static int
 open_log(const struct engine *engine, struct run *run, struct err *err)
 {
@@ -50,7 +53,12 @@ take_locks(const struct engine *engine, const struct run_options *options, struc
 	}
 	run->row.lock_path = xasprintf("%s/run-%s.lock", folder, run->row.id);
 
-	return lockfile_take(run->row.lock_path, options->verb, &run->lock_fd, err);
+	if (lockfile_take(run->row.lock_path, options->verb, &run->lock_fd, err) < 0)
+		return err->kind == ERR_BUSY
+		    ? err_set(err, ERR_EXISTS, "a run has the id '%s'", run->row.id)
+		    : -1;
+
+	return 0;
 }
 
 bool
@@ -91,9 +99,10 @@ take_order(struct engine *engine, const struct run_options *options, struct run_
 	return order;
 }
 
-int
-run_begin(struct engine *engine, const struct run_options *options, struct run *ret_run,
-    struct err *err)
+/* ERR_EXISTS: the id is taken, or there is a run of this due time at this attempt. */
+static int
+try_begin(struct engine *engine, const struct run_options *options, struct run_order **ret_order,
+    struct run *ret_run, struct err *err)
 {
 	struct run run = {
 		.engine = engine,
@@ -102,10 +111,9 @@ run_begin(struct engine *engine, const struct run_options *options, struct run *
 		.log_fd = -1,
 		.began = clock_mono(),
 	};
-	struct run_order *order;
 	char hex[5];
 
-	order = take_order(engine, options, &run.row);
+	*ret_order = take_order(engine, options, &run.row);
 	random_hex(hex, 4);
 	run.row.started = clock_wall();
 	run.row.id = backup_id_make(options->job, run.row.started, hex);
@@ -120,11 +128,26 @@ run_begin(struct engine *engine, const struct run_options *options, struct run *
 		let_go(&run);
 		return -1;
 	}
+	*ret_run = run;
+
+	return 0;
+}
+
+int
+run_begin(struct engine *engine, const struct run_options *options, struct run *ret_run,
+    struct err *err)
+{
+	struct run_order *order = NULL;
+	unsigned tries = 0;
+
+	while (try_begin(engine, options, &order, ret_run, err) < 0) {
+		if (err->kind != ERR_EXISTS || ++tries == IDS_MAX)
+			return -1;
+	}
 	if (order != NULL) {
 		order->is_taken = true;
-		order->begun(order->context, run.row.id);
+		order->begun(order->context, ret_run->row.id);
 	}
-	*ret_run = run;
 	log_set_run(ret_run->log_fd, ret_run->row.id);
 	log_debug("%s of job '%s' begins", options->verb, options->job);
 

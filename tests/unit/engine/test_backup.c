@@ -222,6 +222,46 @@ test_the_same_job_twice_is_busy(void **state)
 	fixture_done(&fixture);
 }
 
+/* Half of all ids of some seconds are taken: each of twenty runs in them finds one that is not. */
+static void
+test_an_id_that_is_taken(void **state)
+{
+	struct fixture fixture;
+	struct err err = ERR_INIT;
+	const struct run_options options = { .verb = "verify",
+		.job = "plant-job",
+		.source = "plant" };
+	/* To write them takes a second, and under a sanitizer three. */
+	struct wall_time from = { (clock_wall().us / US_PER_S + 6) * US_PER_S };
+
+	(void)state;
+	fixture_init(&fixture);
+	assert_int_equal(catalog_begin(fixture.engine.catalog, &err), 0);
+	for (unsigned n = 0; n < 2 * 0x8000; n++) {
+		char hex[5];
+		struct run_row row = { .job = (char *)(uintptr_t) "plant-job",
+			.source = (char *)(uintptr_t) "plant",
+			.verb = (char *)(uintptr_t) "verify",
+			.started = { from.us + n / 0x8000 * US_PER_S } };
+
+		(void)snprintf(hex, sizeof(hex), "%04x", n % 0x8000);
+		row.id = backup_id_make("plant-job", row.started, hex);
+		assert_int_equal(catalog_run_insert(fixture.engine.catalog, &row, &err), 0);
+		free(row.id);
+	}
+	assert_int_equal(catalog_commit(fixture.engine.catalog, &err), 0);
+	while (clock_wall().us < from.us)
+		(void)usleep(1000);
+	for (unsigned n = 0; n < 20; n++) {
+		struct run run;
+
+		assert_int_equal(run_begin(&fixture.engine, &options, &run, &err), 0);
+		run_end(&run, NULL, 0, NULL);
+	}
+	assert_true(clock_wall().us < from.us + 2 * US_PER_S);
+	fixture_done(&fixture);
+}
+
 int
 main(void)
 {
@@ -233,6 +273,7 @@ main(void)
 		cmocka_unit_test(test_another_identity_is_refused_until_adopted),
 		cmocka_unit_test(test_a_run_that_died_is_found_and_swept),
 		cmocka_unit_test(test_the_same_job_twice_is_busy),
+		cmocka_unit_test(test_an_id_that_is_taken),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
