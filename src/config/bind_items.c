@@ -254,6 +254,7 @@ bind_job(struct binder *binder, const struct node *node)
 		binder_warning(binder, node_find(node, "do")->place, NULL,
 		    "'do: %s' is not in this version, the job is passed over", job->kind);
 	binder->is_tolerant = false;
+	job->verify.is_wanted = node_find(node, "verify") != NULL;
 	choose_schedule(binder, node, job);
 	if (job->is_supported && job->kind != NULL) {
 		refuse_foreign_keys(binder, node, job, entries_before);

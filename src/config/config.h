@@ -123,6 +123,7 @@ struct config_smoke {
 };
 
 struct config_verify {
+	bool is_wanted;   /* the job says something about it */
 	int level;        /* -1: the kind's own default */
 	int64_t every_us; /* 0: after each backup only */
 	VEC(struct config_smoke) smoke;

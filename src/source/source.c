@@ -10,15 +10,32 @@
 
 enum { CHECK_TEXT_MAX = 1024 };
 
-const struct backup_kind *
-source_kind(const struct source *source, const char *name)
+enum { USUAL_LEVEL = 1, SMOKE_LEVEL = 4 };
+
+static const struct backup_kind *
+find_kind(const struct source_ops *ops, const char *name)
 {
-	for (size_t i = 0; i < source->ops->kinds_count; i++) {
-		if (str_equals(source->ops->kinds[i].name, name))
-			return &source->ops->kinds[i];
+	for (size_t i = 0; i < ops->kinds_count; i++) {
+		if (str_equals(ops->kinds[i].name, name))
+			return &ops->kinds[i];
 	}
 
 	return NULL;
+}
+
+const struct backup_kind *
+source_kind(const struct source *source, const char *name)
+{
+	return find_kind(source->ops, name);
+}
+
+int
+source_usual_level(const struct source_ops *ops, const char *kind, bool has_smoke)
+{
+	const struct backup_kind *found = find_kind(ops, kind);
+	int level = found != NULL && found->default_level >= 0 ? found->default_level : USUAL_LEVEL;
+
+	return has_smoke && level < SMOKE_LEVEL ? SMOKE_LEVEL : level;
 }
 
 void

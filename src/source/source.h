@@ -460,6 +460,10 @@ struct source {
 };
 
 const struct backup_kind *source_kind(const struct source *source, const char *name); /* or NULL */
+
+/* How far `verify` climbs when nothing is said: what is usual for the kind, 4 with queries to ask. */
+int source_usual_level(const struct source_ops *ops, const char *kind, bool has_smoke);
+
 void source_free(struct source *source); /* NULL is ok */
 SCOPED_FREE(struct source, source_free)
 

@@ -79,6 +79,22 @@ def test_smoke_queries(bs, configure, pg, store, model_stores, work, kind, query
     bs.assert_clean()
 
 
+@pytest.mark.parametrize("verify, levels", [
+    ("", [-1, -1]),                       # nothing is said: nothing is done
+    ("verify: { level: 0 }", [0, 0]),     # after each backup
+    ("verify: { level: auto }", [1, 1]),
+    ("verify: { every: 7d }", [1, -1]),   # the second comes too soon
+    ("verify: { smoke: ['SELECT count(*) FROM devices'] }", [4, 4]),
+])
+def test_what_a_job_says_of_its_proofs(bs, configure, verify, levels):
+    path = configure(jobs={"pg-daily": f"source: postgresql, do: dump{', ' if verify else ''}{verify}"})
+    for _ in levels:
+        bs.ok("run", "pg-daily", "-c", path)
+    listed = bs.json("list", "-c", path)["backups"]
+    reached = [-1 if row["level"] is None else row["level"] for row in listed]
+    assert reached == levels[::-1]
+
+
 def test_smoke_queries_on_the_command_line(bs, model):
     store = model("dump")
     bs.ok("verify", "latest", "--level", "4", "--store", store,

@@ -237,17 +237,24 @@ apply_retention(struct cli *cli, const struct config_job *job, struct source *so
 
 /* With `every`, only when the last proof to that level is older; one that is not known is due. */
 static bool
-is_verify_due(struct cli *cli, const struct config_job *job)
+is_verify_due(struct cli *cli, const struct config_job *job, int level)
 {
 	struct backup_proofs proofs;
 	struct err ignored = ERR_INIT;
 
-	if (job->verify.level < 0 || job->verify.every_us == 0 ||
-	    job->verify.level >= BACKUP_LEVELS_COUNT ||
+	if (!job->verify.is_wanted || job->verify.every_us == 0 || level >= BACKUP_LEVELS_COUNT ||
 	    catalog_backup_proofs(cli->wire.engine.catalog, job->name, &proofs, &ignored) < 0)
-		return job->verify.level >= 0;
+		return job->verify.is_wanted;
 
-	return clock_wall().us - proofs.at[job->verify.level].us >= job->verify.every_us;
+	return clock_wall().us - proofs.at[level].us >= job->verify.every_us;
+}
+
+static int
+verify_level(const struct config_job *job, const struct source *source)
+{
+	return job->verify.level >= 0
+	    ? job->verify.level
+	    : source_usual_level(source->ops, job->kind, job->verify.smoke.count > 0);
 }
 
 /* A stream's job makes no backup; what it did is in its log. */
@@ -321,8 +328,9 @@ run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, 
 	(void)json_array_append_new(results, outcome_json(&outcome, name));
 	if (!cli->is_json)
 		say_outcome(cli, &outcome);
-	if (is_verify_due(cli, from) &&
-	    verify_new(cli, from, job.source, outcome.id, from->verify.level, warnings, err) < 0)
+	if (is_verify_due(cli, from, verify_level(from, job.source)) &&
+	    verify_new(cli, from, job.source, outcome.id, verify_level(from, job.source), warnings,
+		err) < 0)
 		return -1;
 	if (apply_retention(cli, from, job.source, outcome.id, warnings, err) < 0)
 		return err_wrap(err, "backup '%s' is safe, but", outcome.id);

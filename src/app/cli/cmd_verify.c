@@ -27,14 +27,9 @@ struct climbs {
 static int
 level_for(struct climbs *climbs, const struct source *source, const struct backup_row *row)
 {
-	const struct backup_kind *kind = source_kind(source, row->kind);
-	unsigned fallback = kind != NULL && kind->default_level >= 0 ? (unsigned)kind->default_level
-								     : 1;
+	int usual = source_usual_level(source->ops, row->kind, climbs->smoke.count > 0);
 
-	if (climbs->smoke.count > 0 && fallback < 4)
-		fallback = 4;
-
-	return (int)args_number(climbs->cli->args, "level", fallback);
+	return (int)args_number(climbs->cli->args, "level", (unsigned)usual);
 }
 
 static void

@@ -22,19 +22,6 @@ notify_setup_done(struct notify_setup *setup)
 	*setup = (struct notify_setup){ .digest = NULL };
 }
 
-static int
-default_level(const struct wire *wire, const char *type, const char *kind)
-{
-	const struct source_ops *driver = engine_driver(&wire->engine, type);
-
-	for (size_t i = 0; driver != NULL && i < driver->kinds_count; i++) {
-		if (str_equals(driver->kinds[i].name, kind))
-			return driver->kinds[i].default_level;
-	}
-
-	return -1;
-}
-
 /* Proofs are asked for where the configuration says anything about them. */
 static void
 expect_proofs(const struct wire *wire, const struct config_job *from, const char *type,
@@ -42,10 +29,13 @@ expect_proofs(const struct wire *wire, const struct config_job *from, const char
 {
 	int64_t limit_us = wire->config->alerts.rules.verify_max_age_us;
 	int64_t every_us = from->verify.every_us != 0 ? from->verify.every_us : job->interval_us;
+	const struct source_ops *driver = engine_driver(&wire->engine, type);
 
 	job->verify_level = from->verify.level;
-	if (job->verify_level < 0 && (from->verify.every_us != 0 || limit_us != 0))
-		job->verify_level = default_level(wire, type, from->kind);
+	if (job->verify_level < 0 && driver != NULL && !config_job_is_stream(from) &&
+	    (from->verify.is_wanted || limit_us != 0))
+		job->verify_level = source_usual_level(driver, from->kind,
+		    from->verify.smoke.count > 0);
 	job->verify_max_age_us = limit_us != 0 ? limit_us : LIMIT_IN_INTERVALS * every_us;
 }
 
