@@ -36,18 +36,13 @@ def redis(base_folder):
     server.kill()
 
 
-def start_big(folder):
+@pytest.fixture(scope="module")
+def big_redis(base_folder):
     """Two megabytes, which at 64 KiB a second is a long run."""
-    server = RedisServer(folder, "--rdbcompression", "no")
+    server = RedisServer(os.path.join(base_folder, "serve-big"), "--rdbcompression", "no")
     server.start()
     for number in range(20):
         server.cli("SETRANGE", f"big:{number}", "100000", "x")
-    return server
-
-
-@pytest.fixture(scope="module")
-def big_redis(base_folder):
-    server = start_big(os.path.join(base_folder, "serve-big"))
     yield server
     server.kill()
 
@@ -158,12 +153,23 @@ def test_a_killed_daemon_leaves_its_worker_to_the_next(serve, big_redis):
     daemon.stop()
 
 
-def test_what_failed_without_a_daemon_is_tried_again_by_the_next(serve, work):
-    server = start_big(os.path.join(work, "big"))
-    daemon = serve({"slow": SLOW}, server=server)
+@pytest.fixture
+def mortal_redis(work):
+    """Of the test's own; more than a connection's buffers hold, and it says how much there is."""
+    server = RedisServer(os.path.join(work, "serve-mortal"), "--rdbcompression", "no",
+                         "--repl-diskless-sync", "no")
+    server.start()
+    for number in range(40):
+        server.cli("SETRANGE", f"big:{number}", "1000000", "x")
+    yield server
+    server.kill()
+
+
+def test_what_failed_without_a_daemon_is_tried_again_by_the_next(serve, mortal_redis):
+    daemon = serve({"slow": SLOW}, server=mortal_redis)
     first, = daemon.wait_runs("slow", 1, "running")
     daemon.kill()
-    server.kill()
+    mortal_redis.kill()
     wait_for(lambda: not daemon.workers())
     failed, = daemon.runs("slow", "failed")
     daemon.start()
@@ -171,6 +177,42 @@ def test_what_failed_without_a_daemon_is_tried_again_by_the_next(serve, work):
     assert (second["due"], second["attempt"]) == (first["due"], 2)
     # A minute after it was found, as if the daemon had seen it end.
     assert second["started"] - failed["finished"] > 40 * 1000000
+    daemon.stop()
+
+
+def progress_of(daemon, text):
+    name = 'blackstart_run_progress_ratio{name="slow",source="redis"} '
+    found = [line for line in text.splitlines() if line.startswith(name)]
+    assert "blackstart_run_progress_ratio{" not in text or len(found) == 1, text
+    return float(found[0].removeprefix(name)) if found else None
+
+
+def test_how_far_a_run_is_is_a_number(serve, mortal_redis):
+    daemon = serve({"slow": SLOW}, server=mortal_redis)
+
+    def metrics():
+        return daemon.ask("/metrics").partition("\r\n\r\n")[2]
+
+    first = wait_for(lambda: progress_of(daemon, metrics()))
+    text = metrics()
+    wait_for(lambda: progress_of(daemon, metrics()) > first)
+    assert 0 < first < 1 and daemon.runs("slow", "running")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True,
+                             capture_output=True)
+    assert checked.returncode == 0 and checked.stdout + checked.stderr == "", checked
+    # The worker talks to the daemon that began it; the next one does not know, and says no number.
+    daemon.kill()
+    daemon.start()
+    text = metrics()
+    assert daemon.runs("slow", "running") and "blackstart_run_running_since" in text
+    assert progress_of(daemon, text) is None
+    # Its own second attempt has a number again, and no more once that is over.
+    daemon.end_workers()
+    daemon.wait_runs("slow", 1, "lost")
+    wait_for(lambda: progress_of(daemon, metrics()))
+    daemon.end_workers()
+    daemon.wait_runs("slow", 2, "lost")
+    assert progress_of(daemon, metrics()) is None
     daemon.stop()
 
 

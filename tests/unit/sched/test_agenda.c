@@ -199,6 +199,68 @@ test_transient_failures_are_tried_again(void **state)
 	world_done(&world);
 }
 
+/* However much time there is: a job that comes after another has no deadline. */
+static void
+test_retries_are_used_up(void **state)
+{
+	const struct agenda_state *known;
+	struct world world;
+
+	(void)state;
+	world_init(&world, "UTC", "2026-03-01T00:00:00Z", 7);
+	world_add(&world, "dump", "pg", "cron: 0 2 1 * *", 12 * HOUR_US);
+	world_add(&world, "copy", NULL, "after: dump", 0);
+	world_start(&world);
+	run_until(&world, "2026-03-01T02:00:00Z");
+	world.luck = (struct world_luck){ .run_max_us = 1, .transient = 1000 };
+	run_until(&world, "2026-03-31T00:00:00Z");
+	assert_told(&world,
+	    "dump: run 1 2026-03-01T02:00\ncopy: run 1 2026-03-01T02:00\ncopy: run 2 2026-03-01T02:00\n"
+	    "copy: run 3 2026-03-01T02:00\ncopy: run 4 2026-03-01T02:00\n");
+	/* Nor is a fifth planned, be it for next year. */
+	known = agenda_state_of(world.agenda, "copy");
+	assert_int_equal(known->due.us, 0);
+	assert_int_equal(known->not_before.us, 0);
+	assert_int_equal(known->settled_due.us, at("2026-03-01T02:00:00Z").us);
+	assert_false(known->is_settled_good);
+	world_done(&world);
+}
+
+/* Each process dies during the run it began: the count goes on with the next one. */
+static void
+test_retries_outlive_the_process(void **state)
+{
+	struct world world;
+
+	(void)state;
+	world_init(&world, "UTC", "2026-03-01T00:00:00Z", 7);
+	world_add(&world, "daily", "pg", "at: 02:00", 12 * HOUR_US);
+	world.luck = (struct world_luck){ .run_max_us = 1, .transient = 1000 };
+	world_start(&world);
+	for (unsigned attempt = 1; attempt <= AGENDA_RETRIES + 1; attempt++) {
+		struct wall_time died;
+
+		while (world.records.count < attempt) {
+			world.now = world_next(&world);
+			agenda_step(world.agenda, world.now);
+		}
+		assert_int_equal(world.records.items[attempt - 1].attempt, attempt);
+		world_kill(&world);
+		world.now.us += MINUTE_US;
+		died = world.now;
+		world_start(&world);
+		world_run_until(&world, world.now);
+		if (attempt <= AGENDA_RETRIES)
+			assert_true(world_next(&world).us >= died.us + 48 * US_PER_S);
+	}
+	run_until(&world, "2026-03-01T20:00:00Z");
+	assert_int_equal(world.records.count, AGENDA_RETRIES + 1);
+	assert_int_equal(world.twice_count, 0);
+	assert_int_equal(agenda_state_of(world.agenda, "daily")->due.us, 0);
+	assert_false(agenda_state_of(world.agenda, "daily")->is_settled_good);
+	world_done(&world);
+}
+
 static void
 test_no_retry_behind_the_deadline(void **state)
 {
@@ -663,6 +725,8 @@ main(void)
 		cmocka_unit_test(test_a_clock_that_was_wrong_by_decades_starts_no_herd),
 		cmocka_unit_test(test_what_comes_during_a_run_is_skipped),
 		cmocka_unit_test(test_transient_failures_are_tried_again),
+		cmocka_unit_test(test_retries_are_used_up),
+		cmocka_unit_test(test_retries_outlive_the_process),
 		cmocka_unit_test(test_no_retry_behind_the_deadline),
 		cmocka_unit_test(test_what_comes_after_waits),
 		cmocka_unit_test(test_one_run_of_a_source_and_so_many_at_all),
