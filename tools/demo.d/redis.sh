@@ -3,14 +3,13 @@
 
 redis_pids=()
 
-# A server does not run as root.
-as_redis()
+# A server does not run as root.  Becomes the command, so that the shell's $! is the server.
+become_redis()
 {
 	if [ "$(id -u)" -eq 0 ]; then
-		setpriv --reuid=redis --regid=redis --init-groups "$@"
-	else
-		"$@"
+		exec setpriv --reuid=redis --regid=redis --init-groups "$@"
 	fi
+	exec "$@"
 }
 
 # start_redis FOLDER PORT [SETTING...]: with a password, nothing saved by itself.
@@ -21,7 +20,7 @@ start_redis()
 	mkdir -p "$folder"
 	[ "$(id -u)" -ne 0 ] || chown -R redis: "$folder"
 	# The password is told on a connection: a command line is there for all to read.
-	as_redis redis-server --port "$port" --bind 127.0.0.1 --dir "$folder" --save '' \
+	become_redis redis-server --port "$port" --bind 127.0.0.1 --dir "$folder" --save '' \
 	    --logfile "$folder/server.log" "$@" > /dev/null 2>&1 &
 	redis_pids+=($!)
 	disown
