@@ -82,6 +82,13 @@ agenda_set_maintenance(struct agenda *agenda, const struct agenda_maintenance *m
 }
 
 void
+agenda_set_restored(struct agenda *agenda, const char *const *sources, size_t count)
+{
+	agenda->restored = sources;
+	agenda->restored_count = count;
+}
+
+void
 agenda_close(struct agenda *agenda)
 {
 	agenda->is_closed = true;

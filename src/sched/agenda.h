@@ -112,6 +112,9 @@ void agenda_add(struct agenda *agenda, const struct agenda_job *job,
 
 void agenda_set_maintenance(struct agenda *agenda, const struct agenda_maintenance *maintenance);
 
+/* Jobs of these sources do not begin; a loan until the next call. */
+void agenda_set_restored(struct agenda *agenda, const char *const *sources, size_t count);
+
 /* Begin nothing more; what is due is not considered, so that the next process finds it. */
 void agenda_close(struct agenda *agenda);
 

@@ -18,6 +18,8 @@ struct agenda_entry {
 struct agenda {
 	struct agenda_options options;
 	struct agenda_maintenance maintenance;
+	const char *const *restored; /* a loan */
+	size_t restored_count;
 	VEC(struct agenda_entry) entries;
 	struct wall_time stepped; /* the last step */
 	bool is_closed;

@@ -159,6 +159,17 @@ obstacle_beside(const struct agenda *agenda, const struct agenda_entry *entry)
 	return NULL;
 }
 
+static bool
+is_restored(const struct agenda *agenda, const struct agenda_entry *entry)
+{
+	for (size_t i = 0; i < agenda->restored_count; i++) {
+		if (str_equals(agenda->restored[i], entry->job.source))
+			return true;
+	}
+
+	return false;
+}
+
 const char *
 agenda_obstacle(const struct agenda *agenda, const struct agenda_entry *entry, struct wall_time now,
     bool *ret_is_hopeless)
@@ -173,6 +184,8 @@ agenda_obstacle(const struct agenda *agenda, const struct agenda_entry *entry, s
 			agenda->maintenance.until.us > now.us
 		    ? "the plant is in maintenance"
 		    : "a blackout lasts";
+	if (is_restored(agenda, entry))
+		return "a restore of its source goes on";
 	before = obstacle_before(agenda, entry, ret_is_hopeless);
 
 	return before != NULL ? before : obstacle_beside(agenda, entry);

@@ -1,11 +1,13 @@
 """The daemon on a real Redis, in fast time: runs happen once, whatever is done to it."""
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 
@@ -150,6 +152,32 @@ def test_a_killed_daemon_leaves_its_worker_to_the_next(serve, big_redis):
     wait_for(lambda: daemon.runs("slow", "ok"), 120, lambda: daemon.runs("slow"))
     run, = [row for row in daemon.runs("slow") if row["due"] == daemon.runs("slow")[0]["due"]]
     assert run["state"] == "ok" and run["attempt"] == 1
+    daemon.stop()
+
+
+def test_a_restore_goes_first(serve, big_redis):
+    """What runs of its source is stopped, what is due waits, and both go on when it has ended."""
+    daemon = serve({"slow": SLOW, "often": OFTEN}, server=big_redis)
+    daemon.wait_runs("slow", 1, "running")
+    # As a restore of somebody at a terminal is known: a row that says it runs, and its lock.
+    path = os.path.join(daemon.state, "lock", "run-by-hand.lock")
+    now = int(daemon.now() * 1e6)
+    with open(path, "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with sqlite3.connect(daemon.catalog, timeout=10) as catalog:
+            catalog.execute("INSERT INTO run (id, job, source, verb, state, started, finished, source_bytes, "
+                            "stored_bytes, lock_path) VALUES ('by-hand', 'restore-redis', 'redis', 'restore', "
+                            "'running', ?, 0, 0, 0, ?)", (now, path))
+        catalog.close()
+        stopped, = daemon.wait_runs("slow", 1, "cancelled")
+        daemon.wait_log("job 'slow' is stopped: a restore of 'redis' goes first")
+        wait_for(lambda: not daemon.runs("often", "running"))
+        count = len(daemon.runs("often"))
+        time.sleep(3)  # three minutes of its time
+        assert len(daemon.runs("slow")) == 1
+        assert not [run for run in daemon.runs("often")[count:] if run["state"] not in ("skipped", "missed")]
+    again = daemon.wait_runs("slow", 2)[1]
+    assert (again["due"], again["attempt"]) == (stopped["due"], 2)
     daemon.stop()
 
 

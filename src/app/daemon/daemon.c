@@ -442,6 +442,7 @@ daemon_done(struct daemon *daemon)
 	free(daemon->store_failure);
 	free(daemon->config_failure);
 	free(daemon->catalog_failure);
+	daemon_forget_restores(daemon);
 	closep(&daemon->lock_fd);
 }
 

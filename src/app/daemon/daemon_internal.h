@@ -38,6 +38,7 @@ struct daemon_run {
 	uint64_t total_bytes;
 	struct wall_time stalled_since; /* 0: it speaks */
 	bool may_retry;
+	bool is_pre_empted; /* stopped, because a restore goes first */
 };
 
 /* A job that never ends. */
@@ -77,6 +78,7 @@ struct daemon {
 	/* ---- what goes on, whatever the configuration ---- */
 	VEC(struct daemon_run *) runs;
 	VEC(struct daemon_keeper *) keepers;
+	VEC(char *) restored;   /* sources that a restore goes on for */
 	struct worker *rebuild; /* brings the catalog up to the store */
 
 	struct loop_timer *step; /* the agenda's next */
@@ -116,6 +118,13 @@ int daemon_run_now(struct daemon *daemon, const char *job, struct err *err) MUST
 struct daemon_run *daemon_find_run(const struct daemon *daemon, const char *job);
 void daemon_stop_runs(struct daemon *daemon);
 void daemon_leave_runs(struct daemon *daemon);
+
+/* ---- restores.c ---- */
+
+/* Which restores go on; stops what they pre-empt, and tells the agenda. */
+void daemon_look_at_restores(struct daemon *daemon);
+bool daemon_is_restored(const struct daemon *daemon, const char *source);
+void daemon_forget_restores(struct daemon *daemon);
 
 /* ---- keepers.c ---- */
 void daemon_update_keepers(struct daemon *daemon);

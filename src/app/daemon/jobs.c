@@ -313,6 +313,9 @@ daemon_run_now(struct daemon *daemon, const char *name, struct err *err)
 	if (job->is_continuous || daemon_find_run(daemon, name) != NULL ||
 	    run_is_held(&daemon->wire.engine, name))
 		return err_set(err, ERR_BUSY, "job '%s' is running already", name);
+	daemon_look_at_restores(daemon);
+	if (daemon_is_restored(daemon, job->source))
+		return err_set(err, ERR_BUSY, "a restore of '%s' goes on", job->source);
 	run = add_run(daemon, job);
 	if (start_worker(run, job, err) < 0) {
 		remove_run(run);
@@ -572,6 +575,7 @@ daemon_step(struct daemon *daemon)
 	if (daemon->agenda == NULL)
 		return;
 	look_at_maintenance(daemon);
+	daemon_look_at_restores(daemon);
 	agenda_step(daemon->agenda, now);
 	if (agenda_next(daemon->agenda, now, &next))
 		loop_timer_start(daemon->step, next.us - clock_wall().us);

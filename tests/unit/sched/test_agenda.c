@@ -277,6 +277,31 @@ test_no_retry_behind_the_deadline(void **state)
 }
 
 static void
+test_a_restore_goes_first(void **state)
+{
+	static const char *const sources[] = { "pg" };
+	struct world world;
+
+	(void)state;
+	world_init(&world, "UTC", "2026-03-01T00:00:00Z", 1);
+	world_add(&world, "dump", "pg", "at: 02:00", 12 * HOUR_US);
+	world_add(&world, "short", "pg", "at: 02:01", 5 * MINUTE_US);
+	world_add(&world, "other", "redis", "at: 02:02", 12 * HOUR_US);
+	world_start(&world);
+	agenda_set_restored(world.agenda, sources, 1);
+	run_until(&world, "2026-03-01T02:30:00Z");
+	assert_told(&world,
+	    "other: run 1 2026-03-01T02:02\nshort: missed 1 2026-03-01T02:01..2026-03-01T02:01\n");
+	assert_string_equal(agenda_waits_for(world.agenda, "dump", world.now),
+	    "a restore of its source goes on");
+	agenda_set_restored(world.agenda, NULL, 0);
+	world_forget(&world);
+	run_until(&world, "2026-03-01T02:31:00Z");
+	assert_told(&world, "dump: run 1 2026-03-01T02:00\n");
+	world_done(&world);
+}
+
+static void
 test_what_comes_after_waits(void **state)
 {
 	struct world world;
@@ -728,6 +753,7 @@ main(void)
 		cmocka_unit_test(test_retries_are_used_up),
 		cmocka_unit_test(test_retries_outlive_the_process),
 		cmocka_unit_test(test_no_retry_behind_the_deadline),
+		cmocka_unit_test(test_a_restore_goes_first),
 		cmocka_unit_test(test_what_comes_after_waits),
 		cmocka_unit_test(test_one_run_of_a_source_and_so_many_at_all),
 		cmocka_unit_test(test_holds_defer),
