@@ -16,7 +16,7 @@ from cluster import give_away
 from measure import BenchError, Contestant, compete, run_once, say
 from report import Row, memory_row, ratio_row, speed_row
 
-GROUPS = ["redispull", "redisverify", "redisstream", "redisrestore"]
+GROUPS = ["redispull", "redisverify", "redisrestore", "redisstream"]
 KEYS = 1_500_000
 VALUE_BYTES = 512
 STREAM_S = 10
