@@ -402,18 +402,28 @@ wal_tail_write(struct wal_tail *tail, uint64_t offset, const void *data, size_t 
 	return 0;
 }
 
+/*
+ * Does the name still stand for our file?  Its times are not asked for: a file whose times were seen
+ * gets finer ones with its next write (Linux 6.13), and the sync of that has them to write as well.
+ */
+static bool
+has_its_name(const struct wal_tail *tail)
+{
+	struct statx info;
+
+	return statx(tail->folder_fd, tail->name, AT_SYMLINK_NOFOLLOW, STATX_INO, &info) == 0 &&
+	    info.stx_ino == tail->inode;
+}
+
 int
 wal_tail_sync(struct wal_tail *tail, struct err *err)
 {
-	struct stat info;
-
 	if (tail->fd < 0 || !tail->is_dirty)
 		return 0;
 	if (!MUTANT("no-fsync") && fdatasync(tail->fd) < 0)
 		return fail(tail, "sync", tail->name, err);
 	/* A file without its name is no archive: it was removed, renamed, or replaced. */
-	if (fstatat(tail->folder_fd, tail->name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    info.st_ino != tail->inode)
+	if (!has_its_name(tail))
 		return err_set(err, ERR_NOT_FOUND, "'%s/%s' was taken away while it was written",
 		    tail->options.folder, tail->name);
 	if (check_folder(tail, err) < 0)
