@@ -235,6 +235,12 @@ test_taken_away_meanwhile(void **state)
 	assert_int_equal(rename(path, other), 0);
 	assert_int_equal(put(place, 0, "abc", &err), -1);
 	assert_int_equal(err.kind, ERR_NOT_FOUND);
+	wal_tail_close(&place->tail);
+	begin(place, 3);
+	assert_int_equal(file_write_all(other, "another", 7, 0600, &err), 0);
+	assert_int_equal(rename(other, path), 0);
+	assert_int_equal(put(place, 0, "abc", &err), -1);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
 }
 
 static void
