@@ -29,6 +29,17 @@ policy_backup_kind(const struct wire *wire, const struct config_job *job)
 	return policy_is_stream(wire, job) ? driver_of(wire, job)->stream->base : job->kind;
 }
 
+int
+policy_verify_level(const struct wire *wire, const struct config_job *job)
+{
+	const struct source_ops *driver = driver_of(wire, job);
+
+	if (job->verify.level >= 0 || driver == NULL)
+		return job->verify.level;
+
+	return source_usual_level(driver, job->kind, job->verify.smoke.count > 0);
+}
+
 bool
 policy_is_window_base(const struct wire *wire, const struct config_job *job)
 {

@@ -18,6 +18,9 @@ const char *policy_backup_kind(const struct wire *wire, const struct config_job 
 /* Does continuous recovery start from them. */
 bool policy_is_window_base(const struct wire *wire, const struct config_job *job);
 
+/* To which level its backups are to be proved: what it says, else what is usual for their kind. */
+int policy_verify_level(const struct wire *wire, const struct config_job *job);
+
 /* Its policy: a base is kept for as long as the source's stream needs it. */
 struct retention_policy policy_of_job(const struct wire *wire, const struct config_job *job);
 

@@ -11,3 +11,15 @@ hash_text(const char *text, uint8_t ret_hash[HASH_BYTES])
 	for (size_t i = 0; i < HASH_BYTES; i++)
 		ret_hash[i] = (uint8_t)(hash >> (8 * (HASH_BYTES - 1 - i)));
 }
+
+uint64_t
+hash_short(const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+
+	return hash;
+}

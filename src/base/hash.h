@@ -13,4 +13,7 @@ enum { HASH_BYTES = 16 };
  */
 void hash_text(const char *text, uint8_t ret_hash[HASH_BYTES]);
 
+/* The same with 64 bits, of bytes: for tables, and where it only has to tell new from old. */
+uint64_t hash_short(const void *data, size_t size);
+
 #endif

@@ -53,12 +53,7 @@ take_locks(const struct engine *engine, const struct run_options *options, struc
 	}
 	run->row.lock_path = xasprintf("%s/run-%s.lock", folder, run->row.id);
 
-	if (lockfile_take(run->row.lock_path, options->verb, &run->lock_fd, err) < 0)
-		return err->kind == ERR_BUSY
-		    ? err_set(err, ERR_EXISTS, "a run has the id '%s'", run->row.id)
-		    : -1;
-
-	return 0;
+	return lockfile_take(run->row.lock_path, options->verb, &run->lock_fd, err);
 }
 
 bool
@@ -99,10 +94,30 @@ take_order(struct engine *engine, const struct run_options *options, struct run_
 	return order;
 }
 
-/* ERR_EXISTS: the id is taken, or there is a run of this due time at this attempt. */
-static int
-try_begin(struct engine *engine, const struct run_options *options, struct run_order **ret_order,
-    struct run *ret_run, struct err *err)
+/* One that no run has, as far as is known; yours. */
+static char *
+draw_id(const struct engine *engine, const char *job, struct wall_time now)
+{
+	char *id = NULL;
+
+	for (unsigned tries = 0; tries < IDS_MAX; tries++) {
+		SCOPED(run_row_done) struct run_row other = { .id = NULL };
+		struct err err = ERR_INIT;
+		char hex[5];
+
+		free(id);
+		random_hex(hex, 4);
+		id = backup_id_make(job, now, hex);
+		if (catalog_run_get(engine->catalog, id, &other, &err) < 0)
+			break;
+	}
+
+	return id;
+}
+
+int
+run_begin(struct engine *engine, const struct run_options *options, struct run *ret_run,
+    struct err *err)
 {
 	struct run run = {
 		.engine = engine,
@@ -111,12 +126,11 @@ try_begin(struct engine *engine, const struct run_options *options, struct run_o
 		.log_fd = -1,
 		.began = clock_mono(),
 	};
-	char hex[5];
+	struct run_order *order;
 
-	*ret_order = take_order(engine, options, &run.row);
-	random_hex(hex, 4);
+	order = take_order(engine, options, &run.row);
 	run.row.started = clock_wall();
-	run.row.id = backup_id_make(options->job, run.row.started, hex);
+	run.row.id = draw_id(engine, options->job, run.row.started);
 	run.row.job = xstrdup(options->job);
 	run.row.source = xstrdup(options->source != NULL ? options->source : "");
 	run.row.verb = xstrdup(options->verb);
@@ -128,26 +142,11 @@ try_begin(struct engine *engine, const struct run_options *options, struct run_o
 		let_go(&run);
 		return -1;
 	}
-	*ret_run = run;
-
-	return 0;
-}
-
-int
-run_begin(struct engine *engine, const struct run_options *options, struct run *ret_run,
-    struct err *err)
-{
-	struct run_order *order = NULL;
-	unsigned tries = 0;
-
-	while (try_begin(engine, options, &order, ret_run, err) < 0) {
-		if (err->kind != ERR_EXISTS || ++tries == IDS_MAX)
-			return -1;
-	}
 	if (order != NULL) {
 		order->is_taken = true;
-		order->begun(order->context, ret_run->row.id);
+		order->begun(order->context, run.row.id);
 	}
+	*ret_run = run;
 	log_set_run(ret_run->log_fd, ret_run->row.id);
 	log_debug("%s of job '%s' begins", options->verb, options->job);
 

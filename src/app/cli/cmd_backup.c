@@ -249,14 +249,6 @@ is_verify_due(struct cli *cli, const struct config_job *job, int level)
 	return clock_wall().us - proofs.at[level].us >= job->verify.every_us;
 }
 
-static int
-verify_level(const struct config_job *job, const struct source *source)
-{
-	return job->verify.level >= 0
-	    ? job->verify.level
-	    : source_usual_level(source->ops, job->kind, job->verify.smoke.count > 0);
-}
-
 /* A stream's job makes no backup; what it did is in its log. */
 static int
 run_stream(struct cli *cli, const struct config_job *from, struct source *source, json_t *results,
@@ -302,6 +294,7 @@ run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, 
 	SCOPED(backup_outcome_done) struct backup_outcome outcome = { .id = NULL };
 	const struct config_job *from;
 	struct backup_job job = { .progress = &cli->progress };
+	int level;
 
 	if (find_job(cli, name, &from, err) < 0)
 		return -1;
@@ -328,9 +321,9 @@ run_one(struct cli *cli, const char *name, json_t *results, unsigned *warnings, 
 	(void)json_array_append_new(results, outcome_json(&outcome, name));
 	if (!cli->is_json)
 		say_outcome(cli, &outcome);
-	if (is_verify_due(cli, from, verify_level(from, job.source)) &&
-	    verify_new(cli, from, job.source, outcome.id, verify_level(from, job.source), warnings,
-		err) < 0)
+	level = policy_verify_level(&cli->wire, from);
+	if (is_verify_due(cli, from, level) &&
+	    verify_new(cli, from, job.source, outcome.id, level, warnings, err) < 0)
 		return -1;
 	if (apply_retention(cli, from, job.source, outcome.id, warnings, err) < 0)
 		return err_wrap(err, "backup '%s' is safe, but", outcome.id);

@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "app/expect.h"
+#include "app/policy.h"
 #include "app/wire.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "config/config.h"
 #include "sched/calendar.h"
-#include "source/source.h"
 
 enum { LIMIT_IN_INTERVALS = 2, BEATS_IN_STREAM_LIMIT = 3 };
 
@@ -24,18 +24,13 @@ notify_setup_done(struct notify_setup *setup)
 
 /* Proofs are asked for where the configuration says anything about them. */
 static void
-expect_proofs(const struct wire *wire, const struct config_job *from, const char *type,
-    struct watch_job *job)
+expect_proofs(const struct wire *wire, const struct config_job *from, struct watch_job *job)
 {
 	int64_t limit_us = wire->config->alerts.rules.verify_max_age_us;
 	int64_t every_us = from->verify.every_us != 0 ? from->verify.every_us : job->interval_us;
-	const struct source_ops *driver = engine_driver(&wire->engine, type);
+	bool is_asked = from->verify.is_wanted || (limit_us != 0 && !config_job_is_stream(from));
 
-	job->verify_level = from->verify.level;
-	if (job->verify_level < 0 && driver != NULL && !config_job_is_stream(from) &&
-	    (from->verify.is_wanted || limit_us != 0))
-		job->verify_level = source_usual_level(driver, from->kind,
-		    from->verify.smoke.count > 0);
+	job->verify_level = is_asked ? policy_verify_level(wire, from) : -1;
 	job->verify_max_age_us = limit_us != 0 ? limit_us : LIMIT_IN_INTERVALS * every_us;
 }
 
@@ -74,7 +69,7 @@ add_job(struct wire *wire, const struct config_job *from, struct wall_time now,
 		if (job.stream == NULL)
 			return -1;
 	} else {
-		expect_proofs(wire, from, source->type, &job);
+		expect_proofs(wire, from, &job);
 	}
 	vec_push(&setup->jobs, job);
 

@@ -12,6 +12,7 @@
 #include "app/web/gzip.h"
 #include "app/wire.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/version.h"
 #include "base/zone.h"
@@ -325,15 +326,12 @@ add_piece(const char *data, size_t size, void *to)
 	return 0;
 }
 
-/* Of its content, so that what was made again and is the same need not be sent again (FNV-1a). */
+/* Of its content, so that what was made again and is the same need not be sent again. */
 static void
 name_version(struct page_body *body)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < body->json.size; i++)
-		hash = (hash ^ (unsigned char)body->json.data[i]) * UINT64_C(0x100000001b3);
-	(void)snprintf(body->etag, sizeof(body->etag), "\"%016" PRIx64 "\"", hash);
+	(void)snprintf(body->etag, sizeof(body->etag), "\"%016" PRIx64 "\"",
+	    hash_short(body->json.data, body->json.size));
 }
 
 static int

@@ -40,12 +40,23 @@ test_bytes_above_127(void **state)
 	assert_memory_not_equal(plain, high, HASH_BYTES);
 }
 
+/* The draft's own test vectors. */
+static void
+test_short(void **state)
+{
+	(void)state;
+	assert_true(hash_short("", 0) == UINT64_C(0xcbf29ce484222325));
+	assert_true(hash_short("a", 1) == UINT64_C(0xaf63dc4c8601ec8c));
+	assert_true(hash_short("foobar", 6) == UINT64_C(0x85944171f73967e8));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_known_texts),
 		cmocka_unit_test(test_bytes_above_127),
+		cmocka_unit_test(test_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "source/postgres/base/manifest.h"
@@ -32,18 +33,6 @@ struct base_check {
 	size_t cursor;
 	bool is_indexed; /* files are sorted by hash now, their order no longer that of paths */
 };
-
-/* FNV-1a, 64 bit: with a million files a collision has odds of one to forty million. */
-static uint64_t
-hash_path(const char *path, size_t size)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ (uint8_t)path[i]) * UINT64_C(0x100000001b3);
-
-	return hash;
-}
 
 struct base_check *
 base_check_new(void)
@@ -89,7 +78,8 @@ base_check_add(struct base_check *check, const char *path, uint64_t size_bytes, 
 		return err_set(err, ERR_DATA, "file '%.*s' has an impossible size", SHOWN_PATH_MAX,
 		    path);
 	file = vec_add(&check->files);
-	file->path_hash = hash_path(path, strlen(path));
+	/* With a million files a collision has odds of one to forty million. */
+	file->path_hash = hash_short(path, strlen(path));
 	file->size_bytes = size_bytes;
 	file->crc32c = crc32c;
 	remember_path(check, path);
@@ -130,7 +120,7 @@ find(struct base_check *check, uint64_t hash)
 int
 base_check_listed(struct base_check *check, const struct base_manifest_file *file, struct err *err)
 {
-	struct seen_file *seen = find(check, hash_path(file->path, file->path_size));
+	struct seen_file *seen = find(check, hash_short(file->path, file->path_size));
 	const char *path = file->path;
 
 	if (seen == NULL)
@@ -164,7 +154,7 @@ is_listed(struct base_check *check, size_t index, const char *path)
 	const struct seen_file *seen = &check->files.items[index];
 
 	if (check->is_indexed)
-		seen = find(check, hash_path(path, strlen(path)));
+		seen = find(check, hash_short(path, strlen(path)));
 
 	return seen != NULL && seen->is_listed != 0;
 }
