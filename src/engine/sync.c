@@ -23,7 +23,9 @@ struct sync {
 	struct backup_rows old;
 	VEC(bool) is_seen; /* per old row */
 	VEC(struct proof_mark) proofs;
-	VEC(char *) pins; /* backup ids */
+	VEC(char *) pins;        /* backup ids */
+	char *unfinished_folder; /* the one that `unfinished` is of, or NULL */
+	struct store_names unfinished;
 	struct sync_result result;
 };
 
@@ -39,6 +41,8 @@ sync_done(struct sync *sync)
 	for (size_t i = 0; i < sync->pins.count; i++)
 		free(sync->pins.items[i]);
 	vec_done(&sync->pins);
+	free(sync->unfinished_folder);
+	store_names_done(&sync->unfinished);
 }
 
 /* Sort records under ".blackstart/" into proofs and pins. */
@@ -347,13 +351,15 @@ compare_objects(const void *a, const void *b)
 	return strcmp(left->name, right->name);
 }
 
+/* In the listing, or since then: a run may have ended after its files were listed. */
 static bool
-is_listed(const struct sync *sync, char *name)
+is_in_store(const struct sync *sync, char *name)
 {
 	const struct store_object key = { .name = name };
 
 	return bsearch(&key, sync->listing.objects.items, sync->listing.objects.count, sizeof(key),
-		   compare_objects) != NULL;
+		   compare_objects) != NULL ||
+	    store_has(sync->engine->store, name);
 }
 
 /*
@@ -372,7 +378,31 @@ has_manifest(const struct sync *sync, const char *object_name, const char *stem,
 	char *of_file = xasprintf("%.*s.manifest.json",
 	    (int)(strlen(object_name) - strlen(extension) - 1), object_name);
 
-	return is_listed(sync, of_stem) || is_listed(sync, of_file);
+	return is_in_store(sync, of_stem) || is_in_store(sync, of_file);
+}
+
+/*
+ * Is it a file of a run of ours that goes on, or died before its manifest.  Looked up once for each
+ * folder: what is listed stands sorted.
+ */
+static int
+find_unfinished(struct sync *sync, const char *folder, const char *base_name, bool *ret_is_one,
+    struct err *err)
+{
+	if (!str_equals(sync->unfinished_folder, folder)) {
+		store_names_done(&sync->unfinished);
+		free(TAKE(sync->unfinished_folder));
+		if (store_unfinished(sync->engine->store, folder, &sync->unfinished, err) < 0)
+			return -1;
+		sync->unfinished_folder = xstrdup(folder);
+	}
+	*ret_is_one = false;
+	for (size_t i = 0; i < sync->unfinished.items.count; i++) {
+		if (str_equals(sync->unfinished.items.items[i], base_name))
+			*ret_is_one = true;
+	}
+
+	return 0;
 }
 
 static int
@@ -383,11 +413,16 @@ sync_flat_file(struct sync *sync, const struct store_object *object,
 	SCOPED(backup_row_done) struct backup_row row = { .level = -1, .is_unproven = true };
 	SCOPED(freep) char *folder = name_folder(object->name);
 	SCOPED(freep) char *stem = NULL;
+	bool is_unfinished = false;
 
 	if (!name_parse_flat(name_base(object->name), &kind->layout, kind->adopts,
 		sync->engine->zone, &row.consistent_at, &stem) ||
-	    !owner_of(sync->engine, folder, driver, kind, &row) ||
-	    has_manifest(sync, object->name, stem, kind->adopts))
+	    !owner_of(sync->engine, folder, driver, kind, &row))
+		return 0;
+	/* In this order: a run that has taken away its mark has its manifest. */
+	if (find_unfinished(sync, folder, name_base(object->name), &is_unfinished, err) < 0)
+		return -1;
+	if (is_unfinished || has_manifest(sync, object->name, stem, kind->adopts))
 		return 0;
 
 	old = find_old(sync, object->name);

@@ -431,5 +431,6 @@ const struct store_ops posix_ops = {
 	.space = posix_space,
 	.local_path = posix_local_path,
 	.sweep = posix_sweep,
+	.unfinished = posix_unfinished,
 	.free = posix_free,
 };

@@ -36,5 +36,7 @@ unsigned char posix_entry_type(int at, const struct dirent *entry);
 bool posix_is_foreign(const char *name);
 
 int posix_sweep(struct store *store, unsigned *ret_removed, struct err *err) MUST_CHECK;
+int posix_unfinished(struct store *store, const char *folder, struct store_names *ret_names,
+    struct err *err) MUST_CHECK;
 
 #endif

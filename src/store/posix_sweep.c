@@ -179,34 +179,42 @@ remove_finished(struct folder_sweep *sweep, struct err *err)
 }
 
 /*
- * Is it a finished file of the dead run's stem.  What was there before the run is somebody else's.
+ * Is it a finished file of the stem of a run whose marker is `marker`.  What was there before the
+ * run is somebody else's.
  */
 static bool
-is_of_stem(const struct folder_sweep *sweep, const char *name, const char *stem,
-    const struct dead_file *marker)
+is_of_stem(DIR *dir, const char *name, const char *stem, const struct stat *marker)
 {
 	size_t size = strlen(stem);
 	struct stat st;
 
 	return strncmp(name, stem, size) == 0 && name[size] == '.' &&
-	    fstatat(dirfd(sweep->dir), name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    S_ISREG(st.st_mode) && !is_older(&st, &marker->st);
+	    fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    !is_older(&st, marker);
+}
+
+/* Surely without: what cannot be looked at may be there. */
+static bool
+is_without_manifest(DIR *dir, const char *stem)
+{
+	SCOPED(place_done) struct place place = { .folder = xstrdup(""), .stem = xstrdup(stem) };
+	SCOPED(freep) char *manifest = place_manifest_name(&place);
+	struct stat st;
+
+	return fstatat(dirfd(dir), manifest, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
 static int
 remove_stem(struct folder_sweep *sweep, const char *stem, const struct dead_file *marker,
     struct err *err)
 {
-	SCOPED(place_done) struct place place = { .folder = xstrdup(""), .stem = xstrdup(stem) };
-	SCOPED(freep) char *manifest = place_manifest_name(&place);
 	const struct dirent *entry;
-	struct stat st;
 
-	if (fstatat(dirfd(sweep->dir), manifest, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+	if (!is_without_manifest(sweep->dir, stem))
 		return 0;
 	rewinddir(sweep->dir);
 	while ((entry = readdir(sweep->dir)) != NULL) {
-		if (is_of_stem(sweep, entry->d_name, stem, marker) &&
+		if (is_of_stem(sweep->dir, entry->d_name, stem, &marker->st) &&
 		    remove_one(sweep, entry->d_name, err) < 0)
 			return -1;
 	}
@@ -330,6 +338,82 @@ posix_sweep(struct store *store, unsigned *ret_removed, struct err *err)
 	if (sweep_folder(&sweep, 0, err) < 0)
 		return -1;
 	*ret_removed = sweep.removed;
+
+	return 0;
+}
+
+/* ---- what a sweep would remove, seen without its locks ---- */
+
+struct marked_stem {
+	char *stem;
+	struct stat marker;
+};
+
+struct marked_stems {
+	VEC(struct marked_stem) items;
+};
+
+static void
+marked_stems_done(struct marked_stems *stems)
+{
+	for (size_t i = 0; i < stems->items.count; i++)
+		free(stems->items.items[i].stem);
+	vec_done(&stems->items);
+}
+
+/* The runs that have marked their stem in the folder, alive or dead, and have no manifest yet. */
+static void
+find_marked_stems(DIR *dir, struct marked_stems *to)
+{
+	const struct dirent *entry;
+
+	while ((entry = readdir(dir)) != NULL) {
+		SCOPED(freep) char *stem = name_marker_stem(entry->d_name);
+		struct stat st;
+
+		if (stem == NULL ||
+		    fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISREG(st.st_mode) && st.st_size == 0 && is_without_manifest(dir, stem))
+			vec_push(&to->items,
+			    ((struct marked_stem){ .stem = TAKE(stem), .marker = st }));
+	}
+}
+
+static bool
+is_unfinished_file(DIR *dir, const char *name, const struct marked_stems *stems)
+{
+	for (size_t i = 0; i < stems->items.count; i++) {
+		if (is_of_stem(dir, name, stems->items.items[i].stem,
+			&stems->items.items[i].marker))
+			return true;
+	}
+
+	return false;
+}
+
+int
+posix_unfinished(struct store *store, const char *folder, struct store_names *ret_names,
+    struct err *err)
+{
+	SCOPED(freep) char *path = xasprintf("%s/%s", store->location, folder);
+	SCOPED(marked_stems_done) struct marked_stems stems = { .items = { .count = 0 } };
+	const struct dirent *entry;
+	bool is_gone = false;
+	SCOPED(posix_close_folder)
+	DIR *dir = posix_open_folder(AT_FDCWD, path, path, &is_gone, err);
+
+	*ret_names = (struct store_names){ .items = { .count = 0 } };
+	if (dir == NULL)
+		return is_gone ? 0 : -1;
+	find_marked_stems(dir, &stems);
+	if (stems.items.count == 0)
+		return 0;
+	rewinddir(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		if (is_unfinished_file(dir, entry->d_name, &stems))
+			vec_push(&ret_names->items, xstrdup(entry->d_name));
+	}
 
 	return 0;
 }

@@ -188,6 +188,24 @@ store_sweep(struct store *store, unsigned *ret_removed, struct err *err)
 	return store->ops->sweep(store, ret_removed, err);
 }
 
+int
+store_unfinished(struct store *store, const char *folder, struct store_names *ret_names,
+    struct err *err)
+{
+	if (folder[0] != '\0' && check_name(folder, err) < 0)
+		return -1;
+
+	return store->ops->unfinished(store, folder, ret_names, err);
+}
+
+void
+store_names_done(struct store_names *names)
+{
+	for (size_t i = 0; i < names->items.count; i++)
+		free(names->items.items[i]);
+	vec_done(&names->items);
+}
+
 /* ---- the store ---- */
 
 int

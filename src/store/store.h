@@ -28,6 +28,10 @@ struct store_listing {
 	VEC(struct store_object) objects; /* sorted by name */
 };
 
+struct store_names {
+	VEC(char *) items; /* without their folder's */
+};
+
 /* An entry of a folder; name is without the folder's, a loan until the visit ends. */
 struct store_entry {
 	const char *name;
@@ -61,6 +65,8 @@ struct store_ops {
 	int (*space)(struct store *store, struct store_space *ret_space, struct err *err);
 	char *(*local_path)(struct store *store, const char *name);
 	int (*sweep)(struct store *store, unsigned *ret_removed, struct err *err);
+	int (*unfinished)(struct store *store, const char *folder, struct store_names *ret_names,
+	    struct err *err);
 	void (*free)(struct store *store);
 };
 
@@ -123,6 +129,14 @@ char *store_local_path(struct store *store, const char *name) MUST_CHECK;
 
 /* Remove temporary objects whose run is dead (their lock is free).  Tells how many. */
 int store_sweep(struct store *store, unsigned *ret_removed, struct err *err) MUST_CHECK;
+
+/*
+ * Which of the finished files in a folder ("" is the root) are of a run that has not got to its
+ * manifest, alive or dead: they belong to no backup.  A missing folder has none.
+ */
+int store_unfinished(struct store *store, const char *folder, struct store_names *ret_names,
+    struct err *err) MUST_CHECK;
+void store_names_done(struct store_names *names);
 
 void store_close(struct store *store);
 SCOPED_FREE(struct store, store_close)

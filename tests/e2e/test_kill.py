@@ -1,6 +1,7 @@
 """kill -9 at any moment, then an ordinary run: nothing half-made counts, and all remains are swept."""
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -52,6 +53,27 @@ def test_kill_a_backup(bs, pg, store, password_file, durations, kind, moment):
     bs.ok("verify", "latest", "--level", "1", "--store", store)
     bs.assert_clean()
     assert result.seconds < 60
+
+
+def test_what_a_killed_run_had_finished_is_not_taken_for_a_file_of_the_users(
+        bs, pg, store, password_file):
+    """Between a dump's own name and its manifest's lie only a few syncs: killed just there."""
+    bs.ok(*backup_args(pg, store, password_file, "dump", plant.DATABASE))
+    folder = store.backups()[0].folder
+    users, ours = "backup-2025-11-24.dump", "backup-2025-11-25.dump"
+    dump = next(name for name in os.listdir(folder) if name.endswith(".dump"))
+    shutil.copy(os.path.join(folder, dump), os.path.join(folder, users))
+    mark = os.path.join(folder, ".tmp-pg-dump-20251125-020000-7f3a-backup-2025-11-25.run")
+    open(mark, "x", encoding="ascii").close()
+    time.sleep(0.02)  # a file system's clock ticks
+    shutil.copy(os.path.join(folder, dump), os.path.join(folder, ours))
+    assert unproven(bs, store) == [users]
+    os.unlink(mark)
+    assert sorted(unproven(bs, store)) == [users, ours]
+
+
+def unproven(bs, store):
+    return [os.path.basename(entry["id"]) for entry in bs.listed(store) if not entry["proved"]]
 
 
 def test_a_killed_run_is_recorded_as_lost(bs, pg, store, password_file):

@@ -167,6 +167,16 @@ faulty_sweep(struct store *store, unsigned *ret_removed, struct err *err)
 	return store_sweep(faulty_of(store)->real, ret_removed, err);
 }
 
+static int
+faulty_unfinished(struct store *store, const char *folder, struct store_names *ret_names,
+    struct err *err)
+{
+	if (count_call(faulty_of(store), err) < 0)
+		return -1;
+
+	return store_unfinished(faulty_of(store)->real, folder, ret_names, err);
+}
+
 static void
 faulty_free(struct store *store)
 {
@@ -186,6 +196,7 @@ static const struct store_ops faulty_ops = {
 	.space = faulty_space,
 	.local_path = faulty_local_path,
 	.sweep = faulty_sweep,
+	.unfinished = faulty_unfinished,
 	.free = faulty_free,
 };
 

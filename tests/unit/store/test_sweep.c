@@ -212,6 +212,22 @@ test_finished_folder(void **state)
 
 #define ID "redis-6h-20251125-120000-7f3a"
 
+static unsigned
+count_unfinished(const struct room *room, const char *folder)
+{
+	struct err err = ERR_INIT;
+	struct store_names names;
+	unsigned count;
+
+	assert_int_equal(store_unfinished(room->store, folder, &names, &err), 0);
+	count = (unsigned)names.items.count;
+	for (size_t i = 0; i < names.items.count; i++)
+		assert_memory_equal(names.items.items[i], "dump-2.", strlen("dump-2."));
+	store_names_done(&names);
+
+	return count;
+}
+
 /* In a folder of many backups only the files of the dead run's stem go, and none that was there. */
 static void
 test_unfinished_stem(void **state)
@@ -229,8 +245,13 @@ test_unfinished_stem(void **state)
 	run_start(room, &run);
 	put(room, "redis/dump-3.rdb");
 	assert_int_equal(sweep(room), 0);
+	assert_int_equal(count_unfinished(room, "redis"), 2);
 	run_kill(&run);
+	assert_int_equal(count_unfinished(room, "redis"), 2);
+	assert_int_equal(count_unfinished(room, ""), 0);
+	assert_int_equal(count_unfinished(room, "none"), 0);
 	assert_int_equal(sweep(room), 3);
+	assert_int_equal(count_unfinished(room, "redis"), 0);
 	assert_false(has(room, "redis/dump-2.rdb"));
 	assert_false(has(room, "redis/dump-2.settings.json"));
 	assert_false(has(room, "redis/.tmp-" ID "-dump-2.run"));
@@ -251,6 +272,7 @@ test_finished_stem(void **state)
 
 	run_start(room, &run);
 	run_kill(&run);
+	assert_int_equal(count_unfinished(room, "redis"), 0);
 	assert_int_equal(sweep(room), 1);
 	assert_true(has(room, "redis/dump-2.rdb"));
 	assert_true(has(room, "redis/dump-2.manifest.json"));
