@@ -342,6 +342,8 @@ class WalBench:
             self.cluster.sql(
                 f"SELECT pg_copy_physical_replication_slot('{copy_of}', '{receiver.name}')")
         else:
+            # A new slot begins at the last checkpoint, not at the end.
+            self.cluster.sql("CHECKPOINT")
             self.cluster.sql(
                 f"SELECT pg_create_physical_replication_slot('{receiver.name}', true)")
 
