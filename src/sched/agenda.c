@@ -431,6 +431,10 @@ agenda_ended(struct agenda *agenda, const char *job, enum agenda_outcome outcome
 		state.is_begun = false;
 		state.attempt--;
 		break;
+	case AGENDA_PRE_EMPTED:
+		/* What it waits for is known; a failure it is not, so it needs no leave to retry. */
+		state.is_begun = false;
+		break;
 	}
 	/* What cannot be saved now is found again by the next process; this one goes on. */
 	if (!save(agenda, entry, &state, NULL, now)) {

@@ -130,6 +130,7 @@ enum agenda_outcome {
 	AGENDA_TRANSIENT,   /* bad, but it may pass by itself */
 	AGENDA_BUSY,        /* the job was running already, by hand: it is skipped */
 	AGENDA_NEVER_BEGAN, /* no trace of it: begin it again */
+	AGENDA_PRE_EMPTED,  /* something went first: begin it again when that has ended */
 };
 /* The run that was begun has ended.  The caller steps afterwards. */
 void agenda_ended(struct agenda *agenda, const char *job, enum agenda_outcome outcome,

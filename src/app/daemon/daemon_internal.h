@@ -93,8 +93,7 @@ struct daemon {
 	struct wall_time config_failed_at;
 	int64_t clock_offset_us; /* the wall clock minus the time since the start */
 	int64_t clock_jump_us;
-	struct wall_time save_failed_at; /* the last that was told */
-	char *catalog_failure;           /* why nothing can be recorded, NULL: it can */
+	char *catalog_failure; /* why nothing can be recorded, NULL: it can */
 	struct wall_time catalog_failed_at;
 	bool is_catalog_full; /* its disk is what fails */
 	unsigned ticks;

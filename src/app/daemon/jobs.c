@@ -17,7 +17,6 @@
 
 #define SILENCE_US (5 * 60 * US_PER_S)
 #define POLL_US (2 * US_PER_S)
-#define TELL_AGAIN_US (60 * US_PER_S)
 
 static const char *
 verb_of(const struct config_job *job)
@@ -145,6 +144,8 @@ judge(struct daemon_run *run, const struct run_row *row, const struct err *failu
 	case RUN_LOST:
 		return outcome_of_failure(run, true);
 	case RUN_CANCELLED:
+		if (run->is_pre_empted)
+			return AGENDA_PRE_EMPTED;
 		/* By us, because we end, or because it took too long; or by somebody's kill. */
 		return outcome_of_failure(run, failure->kind != ERR_TIMEOUT);
 	case RUN_FAILED:
@@ -165,6 +166,7 @@ static const char *const outcome_words[] = {
 	[AGENDA_TRANSIENT] = "failed, which may pass",
 	[AGENDA_BUSY] = "was running already, by hand",
 	[AGENDA_NEVER_BEGAN] = "never began",
+	[AGENDA_PRE_EMPTED] = "comes again after the restore",
 };
 
 static void
@@ -375,19 +377,6 @@ save_both(struct daemon *daemon, const struct timetable_job *job, const struct a
 	    err);
 }
 
-/* Told once a minute: while a disk is full this happens all the time. */
-static void
-tell_save_failed(struct daemon *daemon, const char *job, const struct err *err)
-{
-	struct wall_time now = clock_wall();
-	int64_t since_us = now.us - daemon->save_failed_at.us;
-
-	if (since_us >= 0 && since_us < TELL_AGAIN_US)
-		return;
-	daemon->save_failed_at = now;
-	log_warning("the schedule of job '%s' cannot be recorded: %s, continuing", job, err->msg);
-}
-
 static bool
 host_save(void *context, const char *name, const struct agenda_state *state,
     const struct agenda_note *note)
@@ -406,7 +395,6 @@ host_save(void *context, const char *name, const struct agenda_state *state,
 		return true;
 	}
 	catalog_rollback(catalog);
-	tell_save_failed(daemon, name, &err);
 	daemon_catalog_failed(daemon, &err);
 
 	return false;

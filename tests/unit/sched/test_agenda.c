@@ -301,6 +301,32 @@ test_a_restore_goes_first(void **state)
 	world_done(&world);
 }
 
+/* It waits for the restore alone: not as after a failure, and as often as it must. */
+static void
+test_what_a_restore_stopped_comes_again(void **state)
+{
+	static const char *const sources[] = { "pg" };
+	struct world world;
+
+	(void)state;
+	world_init(&world, "UTC", "2026-03-01T00:00:00Z", 1);
+	world_add(&world, "dump", "pg", "at: 02:00", 12 * HOUR_US);
+	world_start(&world);
+	run_until(&world, "2026-03-01T02:00:00Z");
+	for (unsigned attempt = 1; attempt <= AGENDA_RETRIES + 2; attempt++) {
+		assert_int_equal(world.runs.count, 1);
+		assert_int_equal(world.runs.items[0].attempt, attempt);
+		world.runs.items[0].outcome = AGENDA_PRE_EMPTED;
+		agenda_set_restored(world.agenda, sources, 1);
+		world_run_until(&world, (struct wall_time){ world.now.us + HOUR_US });
+		assert_int_equal(world.runs.count, 0);
+		agenda_set_restored(world.agenda, NULL, 0);
+		world_run_until(&world, world.now);
+	}
+	assert_int_equal(world.twice_count, 0);
+	world_done(&world);
+}
+
 static void
 test_what_comes_after_waits(void **state)
 {
@@ -754,6 +780,7 @@ main(void)
 		cmocka_unit_test(test_retries_outlive_the_process),
 		cmocka_unit_test(test_no_retry_behind_the_deadline),
 		cmocka_unit_test(test_a_restore_goes_first),
+		cmocka_unit_test(test_what_a_restore_stopped_comes_again),
 		cmocka_unit_test(test_what_comes_after_waits),
 		cmocka_unit_test(test_one_run_of_a_source_and_so_many_at_all),
 		cmocka_unit_test(test_holds_defer),
