@@ -491,8 +491,13 @@ int
 wal_settle(struct archive *archive, struct settle_report *report, struct err *err)
 {
 	struct settle settle = { .archive = archive, .report = report };
+	struct err removal = ERR_INIT;
 	int result = settle_all(&settle, err);
 
+	if (wal_remover_wait(&settle.remover, &removal) < 0 && result == 0) {
+		*err = removal;
+		result = -1;
+	}
 	forget_rows(&settle);
 	vec_done(&settle.rows);
 	vec_done(&settle.marks);

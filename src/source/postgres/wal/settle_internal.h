@@ -10,6 +10,7 @@
 #include "source/postgres/wal/chain.h"
 #include "source/postgres/wal/inventory.h"
 #include "source/postgres/wal/note.h"
+#include "source/postgres/wal/remover.h"
 #include "source/source.h"
 
 struct settle {
@@ -17,7 +18,8 @@ struct settle {
 	struct settle_report *report;
 	struct wal_inventory inventory;
 	struct wal_chain chain;
-	VEC(struct piece) rows; /* for the index, not written yet; they own their messages */
+	struct wal_remover remover; /* of the tails that are compressed */
+	VEC(struct piece) rows;     /* for the index, not written yet; they own their messages */
 	VEC(struct archive_mark) marks; /* theirs; they own their names */
 	bool is_late; /* what was read last was not there when the next one was read */
 	uint64_t sound_count;

@@ -232,7 +232,7 @@ finish_tail(struct settle *settle, struct wal_item *item, const char *tail, stru
 		return -1;
 	settle->report->settled_count++;
 
-	return archive_remove(settle->archive, tail, err);
+	return wal_remover_begin(&settle->remover, settle->archive, tail, err);
 }
 
 /* Was it read before, found damaged, and not touched since. */
