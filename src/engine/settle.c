@@ -59,6 +59,19 @@ settle_run(struct engine *engine, struct source *source, struct settle_report *r
 }
 
 int
+settle_judge(const struct settle_report *report, const char *source, struct err *err)
+{
+	if (report->damaged_count == 0)
+		return 0;
+	(void)err_set(err, ERR_MISMATCH, "source '%s': %llu segments of its log are damaged",
+	    source, (unsigned long long)report->damaged_count);
+
+	return err_hint(err,
+	    "'blackstart window %s' shows what can still be brought back; a new base backup starts a new window.",
+	    source);
+}
+
+int
 settle_job(struct engine *engine, struct source *source, const char *job,
     struct settle_report *report, struct err *err)
 {
@@ -76,10 +89,8 @@ settle_job(struct engine *engine, struct source *source, const char *job,
 	result = settle_run(engine, source, report, err);
 	for (size_t i = 0; i < report->warnings.count; i++)
 		log_warning("%s", report->warnings.items[i]);
-	if (result == 0 && report->damaged_count > 0)
-		result = err_set(err, ERR_MISMATCH,
-		    "source '%s': %llu segments of its log are damaged", source->label,
-		    (unsigned long long)report->damaged_count);
+	if (result == 0)
+		result = settle_judge(report, source->label, err);
 	run_end(&run, result < 0 ? err : NULL, (unsigned)report->warnings.count,
 	    report->warnings.count > 0 ? report->warnings.items[0] : NULL);
 
@@ -95,6 +106,25 @@ settle_reindex(struct engine *engine, struct source *source, struct settle_repor
 	report->is_index_only = true;
 	if (archive == NULL || archive_index_clear(archive, err) < 0)
 		return -1;
+	if (source->ops->settle(source, archive, report, err) < 0)
+		return err_wrap(err, "source '%s'", source->label);
+
+	return 0;
+}
+
+int
+settle_again(struct engine *engine, struct source *source, struct progress *progress,
+    struct settle_report *report, struct err *err)
+{
+	SCOPED(engine_archive_closep) struct archive *archive = open_archive(engine, source, err);
+
+	report->is_again = true;
+	report->workers = engine->cores;
+	report->progress = progress;
+	if (archive == NULL)
+		return -1;
+	if (source->ops->settle == NULL)
+		return err_set(err, ERR_UNSUPPORTED, "source '%s' has no log", source->label);
 	if (source->ops->settle(source, archive, report, err) < 0)
 		return err_wrap(err, "source '%s'", source->label);
 

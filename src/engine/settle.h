@@ -10,6 +10,7 @@
 
 struct engine;
 struct err;
+struct progress;
 struct settle_report;
 struct source;
 
@@ -27,6 +28,18 @@ int settle_job(struct engine *engine, struct source *source, const char *job,
 /* Forget the index of the source's stream and make it again from its files, changing none. */
 int settle_reindex(struct engine *engine, struct source *source, struct settle_report *report,
     struct err *err) MUST_CHECK;
+
+/*
+ * Read all that the index knows of the source's stream again, on all processors: what has become
+ * damaged since, and what was made good.  May run beside a settle, a receiver and a prune.
+ * `progress` may be NULL.
+ */
+int settle_again(struct engine *engine, struct source *source, struct progress *progress,
+    struct settle_report *report, struct err *err) MUST_CHECK;
+
+/* ERR_MISMATCH when something of the source's stream is damaged. */
+int settle_judge(const struct settle_report *report, const char *source, struct err *err)
+    MUST_CHECK;
 
 /* A source of which something of a stream is in the store. */
 struct streamed_source {

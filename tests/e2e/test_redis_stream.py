@@ -15,7 +15,7 @@ from redis_fixtures import bs, password  # pylint: disable=unused-import
 from redis_server import (PASSWORD, RedisServer, fill, has_functions, redis_program,
                           redis_version, sentinel, tls_settings)
 from redis_stream import Link, Receiver, commands_of, poll, without_notes
-from store import Store
+from store import Store, flip_bit
 
 
 @pytest.fixture
@@ -498,11 +498,15 @@ def test_a_piece_that_is_gone_or_damaged_is_a_gap(new_redis, receive):
     receiver.stop()
     packed = receiver.names("*.zst")
     path = os.path.join(receiver.folder, packed[2])
-    with open(path, "r+b") as file:
-        file.seek(60)
-        byte = file.read(1)
-        file.seek(60)
-        file.write(bytes([byte[0] ^ 1]))
+    whole = receiver.window()
+    flip_bit(path, 60)
+    result = receiver.bs.run("settle", "redis", "--again", "-c", receiver.path, expect=6)
+    assert packed[2] in result.err
+    assert receiver.window(expect=3)["spans"] != whole["spans"]
+    flip_bit(path, 60)
+    receiver.bs.ok("settle", "redis", "--again", "-c", receiver.path)
+    assert receiver.window() == whole
+    flip_bit(path, 60)
     receiver.bs.ok("catalog", "rebuild", "-c", receiver.path)
     result = receiver.bs.run("settle", "redis", "-c", receiver.path, expect=6)
     assert packed[2] in result.err

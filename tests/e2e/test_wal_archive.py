@@ -14,6 +14,7 @@ import pytest
 
 from postgres import ROOT, Server
 from program import BINARY
+from store import flip_bit
 
 SEGMENT = 1 << 20
 SOUND, DAMAGED = 1, 2
@@ -246,6 +247,61 @@ def test_what_is_damaged_is_named_and_never_removed(log, wal, damage, says):
         os.utime(os.path.join(wal.path, log.names[2]))
     assert wal.settle()["damaged"] == 0
     assert set(wal.states()) == {SOUND}
+
+
+def again(wal, expect=0):
+    return wal.bs.run("settle", "postgresql", "--again", "--store", wal.store, expect=expect)
+
+
+@pytest.fixture
+def rotten(log, wal):
+    """All sound and compressed; then a bit of the third changes, and nothing else of the file."""
+    wal.take(log, *range(len(log.names) - 1), form=".partial")
+    wal.take(log, len(log.names) - 1)
+    wal.settle()
+    rows = wal.rows()
+    name = log.names[2] + ".zst"
+    path = os.path.join(wal.path, name)
+    times = os.stat(path)
+    flip_bit(path, times.st_size // 2)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return name, path, rows
+
+
+def test_what_has_rotted_since_is_found_when_it_is_read_again(log, wal, rotten):
+    name, path, rows = rotten
+    assert wal.settle()["damaged"] == 0, "what is known to be sound is not read each time"
+    result = again(wal, expect=6)
+    assert name in result.err and "segments of its log are damaged" in result.err
+    assert wal.states()[2] == DAMAGED and wal.states().count(SOUND) == len(log.names) - 1
+    assert [row for index, row in enumerate(wal.rows()) if index != 2] == rows[:2] + rows[3:]
+    flip_bit(path, os.path.getsize(path) // 2)
+    assert f"{len(log.names)} segments of its log read again, 0 damaged" in again(wal).out
+    assert [row[:3] + row[4:] for row in wal.rows()] == [row[:3] + row[4:] for row in rows]
+
+
+def test_reading_again_changes_no_more_than_what_it_finds(log, wal):
+    """It goes on for long, beside the settling of what arrives: that is none of its business."""
+    wal.take(log, *range(len(log.names) - 2), form=".partial")
+    wal.settle()
+    wal.take(log, len(log.names) - 2, len(log.names) - 1, form=".partial")
+    files, rows = wal.files(), wal.rows()
+    os.rename(os.path.join(wal.path, files[0]), os.path.join(wal.store, "elsewhere"))
+    again(wal)
+    assert wal.files() == files[1:] and wal.rows() == rows
+    wal.settle()
+    assert len(wal.rows()) > len(rows)
+
+
+def test_verify_all_reads_the_logs(log, wal, bs, rotten):
+    name, path, _ = rotten
+    result = bs.run("verify", "--all", "--store", wal.store, "--level", "0", expect=6)
+    assert "DAMAGED log of 'postgresql'" in result.out and name in result.err
+    bs.ok("verify", "--all", "--store", wal.store, "--kind", "base")
+    bs.ok("verify", "--all", "--store", wal.store, "--source", "other")
+    flip_bit(path, os.path.getsize(path) // 2)
+    log_read, = bs.json("verify", "--all", "--store", wal.store)["logs"]
+    assert log_read == {"source": "postgresql", "checked": len(log.names), "damaged": 0, "warnings": []}
 
 
 def test_a_file_that_is_still_being_copied_is_waited_for(log, wal):

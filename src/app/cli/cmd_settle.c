@@ -68,6 +68,12 @@ report_json(const char *source, const struct settle_report *report)
 static void
 print_report(const char *source, const struct settle_report *report)
 {
+	if (report->is_again) {
+		out_line("source '%s': %llu segments of its log read again, %llu damaged", source,
+		    (unsigned long long)report->checked_count,
+		    (unsigned long long)report->damaged_count);
+		return;
+	}
 	out_line("source '%s': %llu tails compressed, %llu files adopted, %llu indexed, %llu read",
 	    source, (unsigned long long)report->settled_count,
 	    (unsigned long long)report->adopted_count, (unsigned long long)report->indexed_count,
@@ -82,7 +88,12 @@ settle_once(struct cli *cli, struct source *source, struct err *err)
 {
 	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
 
-	if (settle_run(&cli->wire.engine, source, &report, err) < 0)
+	int result = args_flag(cli->args, "again")
+	    ? settle_again(&cli->wire.engine, source, &cli->progress, &report, err)
+	    : settle_run(&cli->wire.engine, source, &report, err);
+
+	out_progress_end(cli);
+	if (result < 0)
 		return -1;
 	log_warnings(&report);
 	if (cli->is_json) {
@@ -92,14 +103,8 @@ settle_once(struct cli *cli, struct source *source, struct err *err)
 	} else {
 		print_report(source->label, &report);
 	}
-	if (report.damaged_count > 0) {
-		(void)err_set(err, ERR_MISMATCH,
-		    "source '%s': %llu segments of its write-ahead log are damaged", source->label,
-		    (unsigned long long)report.damaged_count);
-		return err_hint(err,
-		    "'blackstart window %s' shows what can still be brought back; a new base backup starts a new window.",
-		    source->label);
-	}
+	if (settle_judge(&report, source->label, err) < 0)
+		return -1;
 
 	return report.warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
 }
@@ -177,6 +182,9 @@ cmd_settle(struct cli *cli, struct err *err)
 {
 	struct source *source;
 
+	if (args_flag(cli->args, "follow") && args_flag(cli->args, "again"))
+		return err_set(err, ERR_USAGE,
+		    "--follow is for what arrives, --again for what is there: one of them");
 	if (wire_open_store(&cli->wire, cli->args, WIRE_WRITE, err) < 0)
 		return -1;
 	source = open_source(cli, err);

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "catalog/catalog.h"
 #include "engine/engine.h"
+#include "engine/settle.h"
 #include "engine/verify.h"
 #include "os/stop.h"
 #include "source/source.h"
@@ -19,6 +20,7 @@ struct climbs {
 	struct cli *cli;
 	VEC(struct smoke_query) smoke;
 	json_t *results;
+	json_t *logs;
 	unsigned warnings;
 	unsigned failed;
 	struct err worst; /* a mismatch outweighs what could not be tested */
@@ -125,6 +127,90 @@ climb_one(struct climbs *climbs, const struct backup_row *row, struct err *err)
 	return has_failed ? -1 : 0;
 }
 
+/* One that could not be proved; -1 when all shall end. */
+static int
+pass_over(struct climbs *climbs, const struct err *failure, struct err *err)
+{
+	if (failure->kind == ERR_CANCELLED) {
+		*err = *failure;
+		return -1;
+	}
+	log_err(failure);
+	note_failure(climbs, failure);
+
+	return 0;
+}
+
+/* ---- the logs: what lies between the backups ------------------------------------------------ */
+
+static void
+tell_log(struct climbs *climbs, const char *source, const struct settle_report *report)
+{
+	json_t *warnings = json_array();
+
+	climbs->warnings += (unsigned)report->warnings.count;
+	for (size_t i = 0; i < report->warnings.count; i++) {
+		log_warning("%s", report->warnings.items[i]);
+		(void)json_array_append_new(warnings, out_json_text(report->warnings.items[i]));
+	}
+	(void)json_array_append_new(climbs->logs,
+	    json_pack("{s:o, s:I, s:I, s:o}", "source", out_json_text(source), "checked",
+		(json_int_t)report->checked_count, "damaged", (json_int_t)report->damaged_count,
+		"warnings", warnings));
+	if (!climbs->cli->is_quiet && !climbs->cli->is_json)
+		out_line("%s log of '%s': %llu segments read, %llu damaged",
+		    report->damaged_count > 0 ? "DAMAGED" : "sound:", source,
+		    (unsigned long long)report->checked_count,
+		    (unsigned long long)report->damaged_count);
+}
+
+static int
+read_log(struct climbs *climbs, const struct streamed_source *found, struct err *err)
+{
+	struct cli *cli = climbs->cli;
+	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
+	struct source *source = wire_source_offline(&cli->wire, found->name, found->type, err);
+	int result;
+
+	if (source == NULL)
+		return -1;
+	if (cli->is_dry_run) {
+		out_line("would read the log of '%s'", found->name);
+		return 0;
+	}
+	result = settle_again(&cli->wire.engine, source, &cli->progress, &report, err);
+	out_progress_end(cli);
+	if (result < 0)
+		return -1;
+	tell_log(climbs, found->name, &report);
+
+	return settle_judge(&report, found->name, err);
+}
+
+static int
+read_logs(struct climbs *climbs, size_t *count, struct err *err)
+{
+	const char *only = args_text(climbs->cli->args, "source");
+	SCOPED(streamed_sources_done) struct streamed_sources sources = { .items = { .count = 0 } };
+
+	if (settle_find_sources(&climbs->cli->wire.engine, &sources, err) < 0)
+		return -1;
+	for (size_t i = 0; i < sources.items.count; i++) {
+		const struct streamed_source *found = &sources.items.items[i];
+		struct err one = ERR_INIT;
+
+		if (only != NULL && !str_equals(only, found->name))
+			continue;
+		(*count)++;
+		if (read_log(climbs, found, &one) < 0 && pass_over(climbs, &one, err) < 0)
+			return -1;
+	}
+
+	return 0;
+}
+
+/* ---- which ---------------------------------------------------------------------------------- */
+
 static int
 climb_all(struct climbs *climbs, struct err *err)
 {
@@ -135,30 +221,30 @@ climb_all(struct climbs *climbs, struct err *err)
 	};
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
 
+	size_t count;
+
 	if (catalog_backup_list(cli->wire.engine.catalog, &filter, &rows, err) < 0)
 		return -1;
+	count = rows.rows.count;
 	for (size_t i = 0; i < rows.rows.count; i++) {
 		struct err one = ERR_INIT;
 
 		if (stop_check(err) < 0)
 			return -1;
-		if (climb_one(climbs, &rows.rows.items[i], &one) == 0)
-			continue;
-		if (one.kind == ERR_CANCELLED) {
-			*err = one;
+		if (climb_one(climbs, &rows.rows.items[i], &one) < 0 &&
+		    pass_over(climbs, &one, err) < 0)
 			return -1;
-		}
-		log_err(&one);
-		note_failure(climbs, &one);
 	}
+	if (filter.kind == NULL && read_logs(climbs, &count, err) < 0)
+		return -1;
 	if (climbs->failed == 0)
 		return 0;
 	if (climbs->failed == 1) {
 		*err = climbs->worst;
 		return -1;
 	}
-	(void)err_set(err, climbs->worst.kind, "%u of %zu backups are not proved, see above",
-	    climbs->failed, rows.rows.count);
+	(void)err_set(err, climbs->worst.kind,
+	    "%u of %zu backups and logs are not proved, see above", climbs->failed, count);
 
 	return err_hint(err, "'blackstart list' shows which are damaged.");
 }
@@ -202,7 +288,9 @@ cmd_verify(struct cli *cli, struct err *err)
 		return -1;
 	}
 	climbs.results = json_array();
+	climbs.logs = json_array();
 	(void)json_object_set_new(root, "verified", climbs.results);
+	(void)json_object_set_new(root, "logs", climbs.logs);
 	read_smoke(&climbs);
 	result = args_flag(cli->args, "all") ? climb_all(&climbs, err) : climb_chosen(&climbs, err);
 	vec_done(&climbs.smoke);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/progress.h"
 #include "base/str.h"
 #include "os/stop.h"
 #include "source/postgres/lsn.h"
@@ -155,9 +156,19 @@ fill_file(struct piece *piece, const struct archive_entry *entry, enum wal_form 
 	piece->is_stored_plain = form == WAL_FORM_PLAIN;
 }
 
+/* The row says what was found again: a million of them are not written for nothing. */
+static bool
+is_confirmed(const struct settle *settle, const struct piece *row, const struct piece *found,
+    const struct archive_entry *entry)
+{
+	return settle->report->is_again && row != NULL && row->state == PIECE_SOUND &&
+	    found->state == PIECE_SOUND && settle_is_same_file(row, entry);
+}
+
+/* Read it; `row` is what the index has of it, NULL: nothing. */
 static int
-check_item(struct settle *settle, const struct wal_item *item, enum wal_form form,
-    const struct archive_entry *entry, struct err *err)
+check_item(struct settle *settle, const struct wal_item *item, const struct piece *row,
+    enum wal_form form, const struct archive_entry *entry, struct err *err)
 {
 	SCOPED(wal_note_done) struct wal_note note = { .segment_bytes = 0 };
 	SCOPED(freep) char *damage = NULL;
@@ -178,6 +189,10 @@ check_item(struct settle *settle, const struct wal_item *item, enum wal_form for
 	if (form == WAL_FORM_PACKED && settle_compare_copies(settle, item, err) < 0) {
 		piece_done(&piece);
 		return -1;
+	}
+	if (is_confirmed(settle, row, &piece, entry)) {
+		piece_done(&piece);
+		return 0;
 	}
 
 	return settle_add_row(settle, &piece, &note, err);
@@ -290,9 +305,28 @@ look_at_file(struct settle *settle, const struct wal_item *item, const struct pi
 
 	if (is_done)
 		return 0;
-	if (check_item(settle, item, form, &entry, err) < 0)
+	if (check_item(settle, item, row, form, &entry, err) < 0)
 		return skip_if_gone(err);
 	remember_late(settle, item, row);
+
+	return 0;
+}
+
+/* What lies there long since: a bit of it may have changed, and nobody has looked. */
+static int
+read_again(struct settle *settle, const struct wal_item *item, const struct piece *row,
+    enum wal_form form, struct err *err)
+{
+	char stored[WAL_STORED_NAME_SIZE];
+	struct archive_entry entry = { .name = stored };
+
+	progress_add(settle->report->progress, settle->inventory.segment_bytes);
+	if (row == NULL || (item->has & (WAL_HAS_PACKED | WAL_HAS_PLAIN)) == 0)
+		return 0;
+	(void)settle_name(settle, item, form, stored);
+	if (archive_stat(settle->archive, &entry, err) < 0 ||
+	    check_item(settle, item, row, form, &entry, err) < 0)
+		return skip_if_gone(err);
 
 	return 0;
 }
@@ -305,6 +339,8 @@ settle_item(struct settle *settle, const struct wal_item *item, const struct pie
 
 	if (stop_check(err) < 0)
 		return -1;
+	if (settle->report->is_again)
+		return read_again(settle, item, row, form, err);
 	if ((item->has & (WAL_HAS_PACKED | WAL_HAS_PLAIN)) == 0) {
 		size_t index = (size_t)(item - settle->inventory.items.items);
 
@@ -326,6 +362,18 @@ settle_item(struct settle *settle, const struct wal_item *item, const struct pie
 
 /* ---- all of them ---- */
 
+/*
+ * Its file is no more.  Reading again goes on for long, and beside the settling of what arrives:
+ * what it does not know of is newer than its list of files.
+ */
+static int
+forget_row(struct settle *settle, uint32_t timeline, uint64_t number, struct err *err)
+{
+	return settle->report->is_again
+	    ? 0
+	    : archive_index_remove(settle->archive, timeline, number, err);
+}
+
 /* Rows and items of one timeline in one range of numbers, side by side. */
 static int
 settle_range(struct settle *settle, const struct wal_item *items, size_t count,
@@ -338,8 +386,8 @@ settle_range(struct settle *settle, const struct wal_item *items, size_t count,
 
 		for (; at < rows->items.count && rows->items.items[at].number < items[i].number;
 		     at++) {
-			if (archive_index_remove(settle->archive, items[i].timeline,
-				rows->items.items[at].number, err) < 0)
+			if (forget_row(settle, items[i].timeline, rows->items.items[at].number,
+				err) < 0)
 				return -1;
 		}
 		if (at < rows->items.count && rows->items.items[at].number == items[i].number)
@@ -348,8 +396,8 @@ settle_range(struct settle *settle, const struct wal_item *items, size_t count,
 			return -1;
 	}
 	for (; at < rows->items.count; at++) {
-		if (archive_index_remove(settle->archive, rows->items.items[at].branch,
-			rows->items.items[at].number, err) < 0)
+		if (forget_row(settle, rows->items.items[at].branch, rows->items.items[at].number,
+			err) < 0)
 			return -1;
 	}
 
@@ -475,10 +523,15 @@ settle_all(struct settle *settle, struct err *err)
 	settle->chain.system_identifier = settle->inventory.system_identifier;
 	for (size_t i = 0; i < settle->inventory.warnings.count; i++)
 		settle_warn(settle, "%s", settle->inventory.warnings.items[i]);
-	if (!report->is_index_only && settle_tails(settle, err) < 0)
+	settle->chain.workers = report->workers;
+	if (report->is_again)
+		progress_phase(report->progress, "reading the log",
+		    settle->inventory.items.count * settle->inventory.segment_bytes);
+	if (!report->is_index_only && !report->is_again && settle_tails(settle, err) < 0)
 		return -1;
-	if (settle_items(settle, err) < 0 || forget_timelines(settle, err) < 0 ||
-	    claim(settle, err) < 0)
+	if (settle_items(settle, err) < 0)
+		return -1;
+	if (!report->is_again && (forget_timelines(settle, err) < 0 || claim(settle, err) < 0))
 		return -1;
 	if (settle->seen_damaged_count > DAMAGED_NAMED_MAX)
 		settle_warn(settle, "%" PRIu64 " more segments are damaged",

@@ -323,34 +323,61 @@ learn(struct archive *archive, const char *name, struct settle_report *report, s
 	return put_row(archive, &piece, &marks, err);
 }
 
+/* Damaged in which way, beside all that the index knew of it (`row`, NULL: nothing). */
 static int
-check(struct archive *archive, const char *name, const struct spot *place,
+note_damage(struct archive *archive, const struct spot *place, const struct piece *row,
+    struct err *why, struct err *err)
+{
+	struct piece damaged = { .branch = place->branch, .number = place->offset };
+
+	if (row != NULL)
+		damaged = *row;
+	damaged.state = PIECE_DAMAGED;
+	damaged.message = why->msg;
+
+	return archive_index_put(archive, &damaged, 1, NULL, 0, err);
+}
+
+static int
+check(struct archive *archive, const char *name, const struct spot *place, const struct piece *row,
     struct settle_report *report, struct err *err)
 {
 	struct piece_reader reader;
 	struct err why = ERR_INIT;
-	int result;
+	int result = 0;
 
 	if (pack_read(archive, name, place->form, &reader, &why) == 0) {
 		report->checked_count++;
-		result = index_reader(archive, &reader, err);
+		if (row == NULL || row->state != PIECE_SOUND)
+			result = index_reader(archive, &reader, err);
 		piece_reader_done(&reader);
 		return result;
 	}
+	/* A retention removes it while all is read again. */
+	if (why.kind == ERR_NOT_FOUND && report->is_again)
+		return 0;
 	if (why.kind != ERR_DATA) {
 		*err = why;
 		return -1;
 	}
 	report->damaged_count++;
 	vec_push(&report->warnings, xstrdup(why.msg));
-	const struct piece damaged = {
-		.branch = place->branch,
-		.number = place->offset,
-		.state = PIECE_DAMAGED,
-		.message = why.msg,
-	};
 
-	return archive_index_put(archive, &damaged, 1, NULL, 0, err);
+	return note_damage(archive, place, row, &why, err);
+}
+
+/* One that the index does not know; what its note cannot say its bytes will. */
+static int
+meet(struct archive *archive, const char *name, struct settle_report *report, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	if (learn(archive, name, report, &why) == 0 || why.kind == ERR_DATA ||
+	    why.kind == ERR_NOT_FOUND)
+		return 0;
+	*err = why;
+
+	return -1;
 }
 
 static int
@@ -366,26 +393,20 @@ settle_one_piece(struct archive *archive, const struct spot *place, struct settl
 	    0)
 		return -1;
 	row = known.items.count > 0 ? &known.items.items[0] : NULL;
-	if (row == NULL) {
-		struct err why = ERR_INIT;
-
-		if (learn(archive, name, report, &why) == 0 && report->is_index_only)
-			return 0;
-		if (why.kind != ERR_NONE && why.kind != ERR_DATA && why.kind != ERR_NOT_FOUND) {
-			*err = why;
-			return -1;
-		}
-	} else if (row->state == PIECE_DAMAGED) {
+	if (report->is_again)
+		return row != NULL ? check(archive, name, place, row, report, err) : 0;
+	if (row == NULL && meet(archive, name, report, err) < 0)
+		return -1;
+	if (row != NULL && row->state == PIECE_DAMAGED)
 		report->damaged_count++;
-	}
-	if ((row != NULL && row->state != PIECE_FOUND) || report->is_index_only)
+	if (report->is_index_only || (row != NULL && row->state != PIECE_FOUND))
 		return 0;
 	if (report->check_max > 0 && report->checked_count >= report->check_max) {
 		report->left_count++;
 		return 0;
 	}
 
-	return check(archive, name, place, report, err);
+	return check(archive, name, place, row, report, err);
 }
 
 /* Rows of files that are no more. */
@@ -423,7 +444,7 @@ settle_all(struct archive *archive, const struct spots *folder, struct settle_re
 
 		if (stop_check(err) < 0)
 			return -1;
-		if (place->form == PIECE_TAIL && !report->is_index_only &&
+		if (place->form == PIECE_TAIL && !report->is_index_only && !report->is_again &&
 		    settle_one_tail(archive, folder, place, report, err) < 0)
 			return -1;
 		if (place->form == PIECE_PACKED &&
@@ -431,7 +452,7 @@ settle_all(struct archive *archive, const struct spots *folder, struct settle_re
 			return -1;
 	}
 
-	return forget_removed(archive, err);
+	return report->is_again ? 0 : forget_removed(archive, err);
 }
 
 int
