@@ -119,7 +119,7 @@ settle_again(struct engine *engine, struct source *source, struct progress *prog
 	SCOPED(engine_archive_closep) struct archive *archive = open_archive(engine, source, err);
 
 	report->is_again = true;
-	report->workers = engine->cores;
+	report->workers = report->parts == 0 ? engine->cores : 0;
 	report->progress = progress;
 	if (archive == NULL)
 		return -1;

@@ -30,9 +30,9 @@ int settle_reindex(struct engine *engine, struct source *source, struct settle_r
     struct err *err) MUST_CHECK;
 
 /*
- * Read all that the index knows of the source's stream again, on all processors: what has become
- * damaged since, and what was made good.  May run beside a settle, a receiver and a prune.
- * `progress` may be NULL.
+ * Read what the index knows of the source's stream again: what has become damaged since, and what
+ * was made good.  All of it on all processors, or a part (report->part) at leisure.  May run beside
+ * a settle, a receiver and a prune.  `progress` may be NULL.
  */
 int settle_again(struct engine *engine, struct source *source, struct progress *progress,
     struct settle_report *report, struct err *err) MUST_CHECK;

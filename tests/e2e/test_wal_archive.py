@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from daemon import build_clock
 from postgres import ROOT, Server
 from program import BINARY
 from store import flip_bit
@@ -387,6 +388,27 @@ def test_settle_follows_lines_and_ends_when_told(log, wal, bs):
         process.kill()
         process.wait()
     assert wal.files()[1] == log.names[1] + ".zst"
+
+
+def test_the_receivers_settle_reads_a_little_of_what_is_there_every_ten_minutes(wal, bs, work, rotten):
+    """All of it in its turn: what has rotted is found without anybody asking."""
+    name, _, rows = rotten
+    now = f"{time.time()} {time.clock_gettime(time.CLOCK_BOOTTIME)} {time.time()}"
+    env = {**bs.env, "LD_PRELOAD": build_clock(work), "FAST_CLOCK": f"1200 {now}"}
+    process = subprocess.Popen([BINARY, "settle", "postgresql", "--store", wal.store, "--follow"],
+                               stdin=subprocess.PIPE, env=env, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        while DAMAGED not in wal.states():
+            assert time.monotonic() < deadline
+            process.stdin.write(b"x\n")
+            process.stdin.flush()
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0 and name in said.decode()
+    assert wal.states() == [DAMAGED if index == 2 else SOUND for index in range(len(rows))]
 
 
 def test_settle_ends_with_its_input(log, wal, bs):

@@ -8,6 +8,7 @@
 #include "app/cli/args.h"
 #include "app/cli/cli.h"
 #include "app/cli/out.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,6 +23,8 @@ enum {
 	RETRY_MS = 30 * 1000,    /* with --follow, after a failure */
 	ARRIVING_MS = 60 * 1000, /* with --follow, while a file is still being copied */
 	FOLLOW_NICE = 5,         /* commits wait for the receiver beside us, nobody for us */
+	AGAIN_EVERY_S = 600,     /* with --follow: a part of what is there is read again ... */
+	AGAIN_PARTS = 1009,      /* ... of so many, all in a week; a prime, so that hours change */
 };
 
 static struct source *
@@ -140,6 +143,36 @@ follow_once(struct cli *cli, struct source *source, size_t *said)
 	return report.left_count > 0 ? ARRIVING_MS : -1;
 }
 
+static uint64_t
+turn_of(struct wall_time now)
+{
+	return (uint64_t)now.us / ((uint64_t)AGAIN_EVERY_S * US_PER_S);
+}
+
+/* A disk that forgets is found out before a restore needs what it forgot. */
+static void
+read_a_part(struct cli *cli, struct source *source, uint64_t *turn)
+{
+	uint64_t now = turn_of(clock_wall());
+	SCOPED(settle_report_done)
+	struct settle_report report = {
+		.part = (unsigned)(now % AGAIN_PARTS),
+		.parts = AGAIN_PARTS,
+	};
+	struct err err = ERR_INIT;
+
+	if (now == *turn)
+		return;
+	*turn = now;
+	if (settle_again(&cli->wire.engine, source, NULL, &report, &err) < 0) {
+		if (err.kind != ERR_CANCELLED)
+			log_warning("cannot read the log again: %s, continuing", err.msg);
+		return;
+	}
+	log_warnings(&report);
+	log_debug("read again: %llu", (unsigned long long)report.checked_count);
+}
+
 /* Wait for lines and take all there are; false: there will be no more. */
 static bool
 wait_for_line(int timeout_ms)
@@ -167,12 +200,17 @@ static int
 settle_follow(struct cli *cli, struct source *source)
 {
 	size_t said = 0;
+	uint64_t turn = turn_of(clock_wall());
 	int timeout_ms;
 
 	(void)setpriority(PRIO_PROCESS, 0, FOLLOW_NICE);
-	do
+	do {
 		timeout_ms = stop_is_requested() ? 0 : follow_once(cli, source, &said);
-	while (wait_for_line(timeout_ms));
+		if (timeout_ms < 0) {
+			read_a_part(cli, source, &turn);
+			timeout_ms = AGAIN_EVERY_S * 1000;
+		}
+	} while (wait_for_line(timeout_ms));
 
 	return EXIT_OK;
 }

@@ -406,11 +406,11 @@ settle_range(struct settle *settle, const struct wal_item *items, size_t count,
 
 /* The items from `first` on that are looked up together: of one timeline, and not too many. */
 static size_t
-count_together(const struct wal_inventory *inventory, size_t first)
+count_together(const struct wal_inventory *inventory, size_t first, size_t end)
 {
 	size_t count = 1;
 
-	while (count < ITEMS_AT_ONCE && first + count < inventory->items.count &&
+	while (count < ITEMS_AT_ONCE && first + count < end &&
 	    inventory->items.items[first + count].timeline ==
 		inventory->items.items[first].timeline)
 		count++;
@@ -418,15 +418,33 @@ count_together(const struct wal_inventory *inventory, size_t first)
 	return count;
 }
 
+/*
+ * Which items this pass is about: all, or a part that is read again.  Both the log and its parts move
+ * on, each against the other, so that everything has its turn.
+ */
+static void
+choose_items(const struct settle *settle, size_t *ret_first, size_t *ret_end)
+{
+	size_t count = settle->inventory.items.count;
+	size_t parts = settle->report->parts < count ? settle->report->parts : count;
+	size_t part = parts > 0 ? settle->report->part % parts : 0;
+
+	*ret_first = parts > 0 ? count * part / parts : 0;
+	*ret_end = parts > 0 ? count * (part + 1) / parts : count;
+}
+
 static int
 settle_items(struct settle *settle, struct err *err)
 {
 	const struct wal_inventory *inventory = &settle->inventory;
-	uint64_t from = 0;
+	size_t first, end;
+	uint64_t from;
 
-	for (size_t i = 0; i < inventory->items.count;) {
+	choose_items(settle, &first, &end);
+	from = first > 0 ? inventory->items.items[first].number : 0;
+	for (size_t i = first; i < end;) {
 		const struct wal_item *items = &inventory->items.items[i];
-		size_t count = count_together(inventory, i);
+		size_t count = count_together(inventory, i, end);
 		bool is_last = i + count == inventory->items.count ||
 		    items[count].timeline != items->timeline;
 		uint64_t to = is_last ? INT64_MAX : items[count - 1].number;
