@@ -134,8 +134,11 @@ struct follow_request {
 struct settle_report {
 	bool is_index_only; /* in: only what the index needs: notes, and files that have none */
 	bool is_again;      /* in: read again what is known, sound or not, and nothing else */
-	unsigned part; /* in, of that: this part of `parts`, at least one piece; 0 parts: all */
-	unsigned parts;
+	/*
+	 * in, of that: this part of `parts`, at least one piece, and only what is new about it is
+	 * said; 0 parts: all of it.  Without effect where a stream has few pieces.
+	 */
+	unsigned part, parts;
 	uint64_t check_max;        /* in: read at most so many record by record; 0: all */
 	unsigned workers;          /* in: threads that expand; 0: none */
 	struct progress *progress; /* in: of what is read again; NULL: nobody looks */

@@ -149,8 +149,11 @@ turn_of(struct wall_time now)
 	return (uint64_t)now.us / ((uint64_t)AGAIN_EVERY_S * US_PER_S);
 }
 
-/* A disk that forgets is found out before a restore needs what it forgot. */
-static void
+/*
+ * A disk that forgets is found out before a restore needs what it forgot.  True: something is damaged
+ * that was not before, and the next pass will say so.
+ */
+static bool
 read_a_part(struct cli *cli, struct source *source, uint64_t *turn)
 {
 	uint64_t now = turn_of(clock_wall());
@@ -162,15 +165,16 @@ read_a_part(struct cli *cli, struct source *source, uint64_t *turn)
 	struct err err = ERR_INIT;
 
 	if (now == *turn)
-		return;
+		return false;
 	*turn = now;
 	if (settle_again(&cli->wire.engine, source, NULL, &report, &err) < 0) {
 		if (err.kind != ERR_CANCELLED)
 			log_warning("cannot read the log again: %s, continuing", err.msg);
-		return;
+		return false;
 	}
-	log_warnings(&report);
 	log_debug("read again: %llu", (unsigned long long)report.checked_count);
+
+	return report.damaged_count > 0;
 }
 
 /* Wait for lines and take all there are; false: there will be no more. */
@@ -206,10 +210,8 @@ settle_follow(struct cli *cli, struct source *source)
 	(void)setpriority(PRIO_PROCESS, 0, FOLLOW_NICE);
 	do {
 		timeout_ms = stop_is_requested() ? 0 : follow_once(cli, source, &said);
-		if (timeout_ms < 0) {
-			read_a_part(cli, source, &turn);
-			timeout_ms = AGAIN_EVERY_S * 1000;
-		}
+		if (timeout_ms < 0)
+			timeout_ms = read_a_part(cli, source, &turn) ? 0 : AGAIN_EVERY_S * 1000;
 	} while (wait_for_line(timeout_ms));
 
 	return EXIT_OK;

@@ -220,7 +220,6 @@ climb_all(struct climbs *climbs, struct err *err)
 		.kind = args_text(cli->args, "kind"),
 	};
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
-
 	size_t count;
 
 	if (catalog_backup_list(cli->wire.engine.catalog, &filter, &rows, err) < 0)

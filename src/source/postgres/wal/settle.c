@@ -161,8 +161,16 @@ static bool
 is_confirmed(const struct settle *settle, const struct piece *row, const struct piece *found,
     const struct archive_entry *entry)
 {
-	return settle->report->is_again && row != NULL && row->state == PIECE_SOUND &&
-	    found->state == PIECE_SOUND && settle_is_same_file(row, entry);
+	return settle->report->is_again && row != NULL && row->state == found->state &&
+	    settle_is_same_file(row, entry);
+}
+
+/* Who reads part after part would say the same each time; who asks for all wants to hear all. */
+static void
+count_confirmed(struct settle *settle, const struct piece *found)
+{
+	if (found->state == PIECE_DAMAGED && settle->report->parts == 0)
+		settle_count_damaged(settle, found);
 }
 
 /* Read it; `row` is what the index has of it, NULL: nothing. */
@@ -191,6 +199,7 @@ check_item(struct settle *settle, const struct wal_item *item, const struct piec
 		return -1;
 	}
 	if (is_confirmed(settle, row, &piece, entry)) {
+		count_confirmed(settle, &piece);
 		piece_done(&piece);
 		return 0;
 	}
@@ -539,7 +548,7 @@ settle_all(struct settle *settle, struct err *err)
 	settle->chain.archive = settle->archive;
 	settle->chain.segment_bytes = settle->inventory.segment_bytes;
 	settle->chain.system_identifier = settle->inventory.system_identifier;
-	for (size_t i = 0; i < settle->inventory.warnings.count; i++)
+	for (size_t i = 0; report->parts == 0 && i < settle->inventory.warnings.count; i++)
 		settle_warn(settle, "%s", settle->inventory.warnings.items[i]);
 	settle->chain.workers = report->workers;
 	if (report->is_again)
