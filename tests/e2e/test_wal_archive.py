@@ -301,6 +301,8 @@ def test_verify_all_reads_the_logs(log, wal, bs, rotten):
     bs.ok("verify", "--all", "--store", wal.store, "--kind", "base")
     bs.ok("verify", "--all", "--store", wal.store, "--source", "other")
     flip_bit(path, os.path.getsize(path) // 2)
+    wal.settle()
+    assert wal.states().count(SOUND) == len(log.names)
     log_read, = bs.json("verify", "--all", "--store", wal.store)["logs"]
     assert log_read == {"source": "postgresql", "checked": len(log.names), "damaged": 0, "warnings": []}
 
@@ -472,6 +474,15 @@ def test_as_many_new_segments_as_removed_do_not_hide_the_hole(bs, base_store):
     hole, last = names[count // 2], names[-1]
     whole = bs.json("window", "postgresql", "--store", base_store)
     assert whole["gaps"] == [], whole
+
+    rotten = names[count // 3][:24]
+    store_id = json.loads(open(os.path.join(base_store, ".blackstart/store.json"), "rb").read())["id"]
+    with sqlite3.connect(os.path.join(state, store_id, "catalog.db")) as catalog:
+        catalog.execute("UPDATE piece SET state = ?, message = 'a bit' WHERE number = ?",
+                        (DAMAGED, int(rotten[8:16], 16) * 256 + int(rotten[16:], 16)))
+    window = bs.json("window", "postgresql", "--store", base_store, expect=3)
+    assert [gap["text"] for gap in window["gaps"]] == [f"segment {rotten}"]
+    assert any(f"1 segments are damaged and count as missing, {rotten}: " in text for text in window["warnings"])
 
     os.rename(os.path.join(wal, hole), os.path.join(wal, last.replace("00000001", "00000007", 1)))
     window = bs.json("window", "postgresql", "--store", base_store, expect=3)

@@ -299,6 +299,8 @@ read_tails(struct wal_survey *survey, const struct archive *archive)
 static void
 warn_of_differences(struct wal_survey *survey)
 {
+	char name[WAL_NAME_SIZE];
+
 	if (survey->not_indexed_count > 0)
 		vec_push(&survey->warnings,
 		    xasprintf("%llu segments in the archive are not in its index yet and do not "
@@ -310,8 +312,12 @@ warn_of_differences(struct wal_survey *survey)
 			(unsigned long long)survey->removed_count));
 	if (survey->damaged_count > 0)
 		vec_push(&survey->warnings,
-		    xasprintf("%llu segments are damaged and count as missing",
-			(unsigned long long)survey->damaged_count));
+		    xasprintf("%llu segments are damaged and count as missing, %s%s: a good copy "
+			      "in its place is taken by 'blackstart settle'",
+			(unsigned long long)survey->damaged_count,
+			survey->damaged_count > 1 ? "the first is " : "",
+			wal_name_format(survey->damaged_timeline, survey->damaged_segment,
+			    survey->segment_bytes, name)));
 }
 
 static int

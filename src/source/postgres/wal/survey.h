@@ -65,7 +65,9 @@ struct wal_survey {
 	VEC(struct archive_mark) marks;   /* restore points in tails; the others are in the index */
 	uint64_t not_indexed_count;       /* whole segments in the folder that nobody looked at */
 	uint64_t damaged_count;
-	uint64_t removed_count; /* known to the index, gone from the folder */
+	uint32_t damaged_timeline; /* of the first damaged one ... */
+	uint64_t damaged_segment;  /* ... and its number */
+	uint64_t removed_count;    /* known to the index, gone from the folder */
 	VEC(char *) warnings;
 	struct mono_time read_at;
 };

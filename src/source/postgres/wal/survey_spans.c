@@ -161,6 +161,10 @@ survey_take_spans(struct wal_survey *survey, struct archive *archive,
 		struct numbers holes = { .items = { .count = 0 } };
 		int result = find_damaged(archive, span, &holes, err);
 
+		if (survey->damaged_count == 0 && holes.items.count > 0) {
+			survey->damaged_timeline = span->branch;
+			survey->damaged_segment = holes.items.items[0];
+		}
 		survey->damaged_count += holes.items.count;
 		add_removed(survey, &index->ranges.items[i], &holes);
 		if (result == 0)
