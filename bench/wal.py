@@ -58,7 +58,8 @@ NOTES = [
     "16 MiB that it wrote before. Both receivers got the same log from a copy of one slot, and "
     "take turns; ours is timed until everything is compressed, checked and indexed as well.",
     "A commit's latency is what pgbench measured of a single-row insert, with "
-    "synchronous_commit=on and the receiver as the only standby that must have it.",
+    "synchronous_commit=on and the receiver as the only standby that must have it; each round "
+    "begins at a checkpoint, with nothing to catch up.",
     "The record-level check is bench/bench_wal, the reader alone and one thread, on segments in "
     "memory; pg_waldump decodes each record and prints none.",
     "Recovery is timed from the start of the server to its end at the last of the segments; what "
