@@ -43,6 +43,16 @@ take_lock(const struct engine *engine, const struct source *source, int *ret_fd,
 	return 0;
 }
 
+static int
+settle(struct source *source, struct archive *archive, struct settle_report *report,
+    struct err *err)
+{
+	if (source->ops->settle(source, archive, report, err) < 0)
+		return err_wrap(err, "source '%s'", source->label);
+
+	return 0;
+}
+
 int
 settle_run(struct engine *engine, struct source *source, struct settle_report *report,
     struct err *err)
@@ -52,10 +62,15 @@ settle_run(struct engine *engine, struct source *source, struct settle_report *r
 
 	if (archive == NULL || take_lock(engine, source, &lock_fd, err) < 0)
 		return -1;
-	if (source->ops->settle(source, archive, report, err) < 0)
-		return err_wrap(err, "source '%s'", source->label);
 
-	return 0;
+	return settle(source, archive, report, err);
+}
+
+void
+settle_log_warnings(const struct settle_report *report)
+{
+	for (size_t i = 0; i < report->warnings.count; i++)
+		log_warning("%s", report->warnings.items[i]);
 }
 
 int
@@ -87,8 +102,7 @@ settle_job(struct engine *engine, struct source *source, const char *job,
 	if (run_begin(engine, &options, &run, err) < 0)
 		return -1;
 	result = settle_run(engine, source, report, err);
-	for (size_t i = 0; i < report->warnings.count; i++)
-		log_warning("%s", report->warnings.items[i]);
+	settle_log_warnings(report);
 	if (result == 0)
 		result = settle_judge(report, source->label, err);
 	run_end(&run, result < 0 ? err : NULL, (unsigned)report->warnings.count,
@@ -106,10 +120,8 @@ settle_reindex(struct engine *engine, struct source *source, struct settle_repor
 	report->is_index_only = true;
 	if (archive == NULL || archive_index_clear(archive, err) < 0)
 		return -1;
-	if (source->ops->settle(source, archive, report, err) < 0)
-		return err_wrap(err, "source '%s'", source->label);
 
-	return 0;
+	return settle(source, archive, report, err);
 }
 
 int
@@ -123,12 +135,8 @@ settle_again(struct engine *engine, struct source *source, struct progress *prog
 	report->progress = progress;
 	if (archive == NULL)
 		return -1;
-	if (source->ops->settle == NULL)
-		return err_set(err, ERR_UNSUPPORTED, "source '%s' has no log", source->label);
-	if (source->ops->settle(source, archive, report, err) < 0)
-		return err_wrap(err, "source '%s'", source->label);
 
-	return 0;
+	return settle(source, archive, report, err);
 }
 
 /* ---- which sources there are ---- */

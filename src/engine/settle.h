@@ -37,6 +37,8 @@ int settle_reindex(struct engine *engine, struct source *source, struct settle_r
 int settle_again(struct engine *engine, struct source *source, struct progress *progress,
     struct settle_report *report, struct err *err) MUST_CHECK;
 
+void settle_log_warnings(const struct settle_report *report);
+
 /* ERR_MISMATCH when something of the source's stream is damaged. */
 int settle_judge(const struct settle_report *report, const char *source, struct err *err)
     MUST_CHECK;

@@ -362,12 +362,12 @@ marked_stems_done(struct marked_stems *stems)
 }
 
 /* The runs that have marked their stem in the folder, alive or dead, and have no manifest yet. */
-static void
-find_marked_stems(DIR *dir, struct marked_stems *to)
+static int
+find_marked_stems(DIR *dir, const char *path, struct marked_stems *to, struct err *err)
 {
 	const struct dirent *entry;
 
-	while ((entry = readdir(dir)) != NULL) {
+	while ((errno = 0, entry = readdir(dir)) != NULL) {
 		SCOPED(freep) char *stem = name_marker_stem(entry->d_name);
 		struct stat st;
 
@@ -378,6 +378,8 @@ find_marked_stems(DIR *dir, struct marked_stems *to)
 			vec_push(&to->items,
 			    ((struct marked_stem){ .stem = TAKE(stem), .marker = st }));
 	}
+
+	return errno == 0 ? 0 : err_sys(err, "cannot read folder '%s'", path);
 }
 
 static bool
@@ -406,14 +408,19 @@ posix_unfinished(struct store *store, const char *folder, struct store_names *re
 	*ret_names = (struct store_names){ .items = { .count = 0 } };
 	if (dir == NULL)
 		return is_gone ? 0 : -1;
-	find_marked_stems(dir, &stems);
+	if (find_marked_stems(dir, path, &stems, err) < 0)
+		return -1;
 	if (stems.items.count == 0)
 		return 0;
 	rewinddir(dir);
-	while ((entry = readdir(dir)) != NULL) {
+	while ((errno = 0, entry = readdir(dir)) != NULL) {
 		if (is_unfinished_file(dir, entry->d_name, &stems))
 			vec_push(&ret_names->items, xstrdup(entry->d_name));
 	}
+	if (errno == 0)
+		return 0;
+	(void)err_sys(err, "cannot read folder '%s'", path);
+	store_names_done(ret_names);
 
-	return 0;
+	return -1;
 }

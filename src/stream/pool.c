@@ -3,12 +3,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "stream/thread_internal.h"
 
 /* What the pool knows of a slot between submit and release. */
 struct slot {
@@ -292,7 +292,7 @@ drainer_main(void *argument)
 static int
 start_thread(struct pool *pool, void *(*run)(void *), void *argument, struct err *err)
 {
-	int failed = pthread_create(&pool->threads[pool->threads_count], NULL, run, argument);
+	int failed = thread_start(&pool->threads[pool->threads_count], run, argument);
 
 	if (failed != 0) {
 		errno = failed;
@@ -337,8 +337,6 @@ struct pool *
 pool_start(const struct pool_options *options, struct err *err)
 {
 	SCOPED(pool_freep) struct pool *pool = xcalloc(1, sizeof(*pool));
-	sigset_t all;
-	sigset_t before;
 	int result;
 
 	assert(options->slots >= 2 && (options->fill == NULL) != (options->drain == NULL));
@@ -351,13 +349,7 @@ pool_start(const struct pool_options *options, struct err *err)
 	result = pthread_cond_init(&pool->changed, NULL);
 	assert(result == 0);
 
-	/* New threads inherit the mask: signals stay with the thread that asks the stop flag. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	result = start_threads(pool, err);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-
-	return result == 0 ? TAKE(pool) : NULL;
+	return start_threads(pool, err) == 0 ? TAKE(pool) : NULL;
 }
 
 void

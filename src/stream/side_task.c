@@ -1,12 +1,12 @@
 #include "stream/side_task.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "stream/thread_internal.h"
 
 struct side_task {
 	bool is_running;
@@ -31,15 +31,10 @@ struct side_task *
 side_task_begin(int (*work)(void *context, struct err *err), void *context)
 {
 	struct side_task *task = xcalloc(1, sizeof(*task));
-	sigset_t all, before;
 
 	task->work = work;
 	task->context = context;
-	/* Signals are the business of the thread that began it. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	task->is_running = pthread_create(&task->thread, NULL, side_task_main, task) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	task->is_running = thread_start(&task->thread, side_task_main, task) == 0;
 	if (!task->is_running)
 		(void)side_task_main(task);
 

@@ -358,8 +358,7 @@ reindex_source(struct cli *cli, const struct streamed_source *found, struct rein
 
 	if (source == NULL || settle_reindex(&cli->wire.engine, source, &report, err) < 0)
 		return -1;
-	for (size_t i = 0; i < report.warnings.count; i++)
-		log_warning("%s", report.warnings.items[i]);
+	settle_log_warnings(&report);
 	to->pieces += report.indexed_count + report.adopted_count;
 	to->damaged += report.damaged_count;
 

@@ -41,13 +41,6 @@ open_source(struct cli *cli, struct err *err)
 	return wire_source_offline(&cli->wire, name, known != NULL ? known->type : "postgres", err);
 }
 
-static void
-log_warnings(const struct settle_report *report)
-{
-	for (size_t i = 0; i < report->warnings.count; i++)
-		log_warning("%s", report->warnings.items[i]);
-}
-
 static json_t *
 report_json(const char *source, const struct settle_report *report)
 {
@@ -90,7 +83,6 @@ static int
 settle_once(struct cli *cli, struct source *source, struct err *err)
 {
 	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
-
 	int result = args_flag(cli->args, "again")
 	    ? settle_again(&cli->wire.engine, source, &cli->progress, &report, err)
 	    : settle_run(&cli->wire.engine, source, &report, err);
@@ -98,7 +90,7 @@ settle_once(struct cli *cli, struct source *source, struct err *err)
 	out_progress_end(cli);
 	if (result < 0)
 		return -1;
-	log_warnings(&report);
+	settle_log_warnings(&report);
 	if (cli->is_json) {
 		if (out_json(report_json(source->label, &report), "blackstart.settle/1", err) < 0)
 			return -1;
@@ -131,7 +123,7 @@ follow_once(struct cli *cli, struct source *source, size_t *said)
 		return RETRY_MS;
 	}
 	if (report.warnings.count != *said)
-		log_warnings(&report);
+		settle_log_warnings(&report);
 	*said = report.warnings.count;
 	log_debug("settled %llu, adopted %llu, indexed %llu, read %llu, left %llu",
 	    (unsigned long long)report.settled_count, (unsigned long long)report.adopted_count,

@@ -149,10 +149,9 @@ tell_log(struct climbs *climbs, const char *source, const struct settle_report *
 	json_t *warnings = json_array();
 
 	climbs->warnings += (unsigned)report->warnings.count;
-	for (size_t i = 0; i < report->warnings.count; i++) {
-		log_warning("%s", report->warnings.items[i]);
+	settle_log_warnings(report);
+	for (size_t i = 0; i < report->warnings.count; i++)
 		(void)json_array_append_new(warnings, out_json_text(report->warnings.items[i]));
-	}
 	(void)json_array_append_new(climbs->logs,
 	    json_pack("{s:o, s:I, s:I, s:o}", "source", out_json_text(source), "checked",
 		(json_int_t)report->checked_count, "damaged", (json_int_t)report->damaged_count,

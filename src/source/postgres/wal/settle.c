@@ -435,11 +435,12 @@ static void
 choose_items(const struct settle *settle, size_t *ret_first, size_t *ret_end)
 {
 	size_t count = settle->inventory.items.count;
-	size_t parts = settle->report->parts < count ? settle->report->parts : count;
-	size_t part = parts > 0 ? settle->report->part % parts : 0;
+	size_t wanted = settle->report->parts < count ? settle->report->parts : count;
+	size_t parts = wanted > 0 ? wanted : 1;
+	size_t part = settle->report->part % parts;
 
-	*ret_first = parts > 0 ? count * part / parts : 0;
-	*ret_end = parts > 0 ? count * (part + 1) / parts : count;
+	*ret_first = count * part / parts;
+	*ret_end = count * (part + 1) / parts;
 }
 
 static int
