@@ -14,9 +14,11 @@
 #include "stream/sink.h"
 
 enum {
-	BUFFER_BYTES = 1024 * 1024,
-	/* Written back in steps of this size while more comes, so that little is left for fsync. */
-	WRITE_BACK_BYTES = 8 * 1024 * 1024,
+	BUFFER_BYTES = 256 * 1024,
+	/* So much is given to the disk at once while more comes, so that little is left for fsync. */
+	WRITE_BACK_BYTES = 512 * 1024,
+	/* In steps of this size it is waited for, and goes from the cache. */
+	STEP_BYTES = 8 * 1024 * 1024,
 	CREATE_ATTEMPTS = 3,
 };
 
@@ -32,6 +34,7 @@ struct file_sink {
 	size_t buffered;
 	uint64_t written;
 	uint64_t written_back; /* write-back was started up to here */
+	uint64_t stepped;      /* the steps end here, of which the last was not waited for */
 };
 
 static int
@@ -42,28 +45,35 @@ fail(const struct file_sink *file, const char *action, struct err *err)
 
 /* ---- writing ---- */
 
+/* An error the kernel tells here it will not tell fsync again, so it is as final. */
+static int
+sync_range(struct file_sink *file, uint64_t begin, uint64_t end, unsigned flags, struct err *err)
+{
+	if (sync_file_range(file->fd, (off_t)begin, (off_t)(end - begin), flags) < 0 &&
+	    (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+		return fail(file, "write", err);
+
+	return 0;
+}
+
 /*
- * Begin to write [written_back, written) to disk, wait for the step before it, and drop that from
- * the cache: the plant's own data stays there, and dirty memory is bounded by two steps.
- * An error the kernel tells here it will not tell fsync again, so it is as final.
+ * A step is written: wait for the one before it, and drop that from the cache.  The plant's own
+ * data stays there, and dirty memory is bounded by two steps.
  */
 static int
-write_back(struct file_sink *file, struct err *err)
+step(struct file_sink *file, struct err *err)
 {
 	const unsigned whole = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 	    SYNC_FILE_RANGE_WAIT_AFTER;
-	off_t step = (off_t)(file->written - file->written_back);
-	off_t begin = (off_t)file->written_back;
-	off_t before = begin > WRITE_BACK_BYTES ? begin - WRITE_BACK_BYTES : 0;
-	int failed = sync_file_range(file->fd, begin, step, SYNC_FILE_RANGE_WRITE);
+	uint64_t end = file->stepped;
+	uint64_t begin = end > STEP_BYTES ? end - STEP_BYTES : 0;
 
-	file->written_back = file->written;
-	if (failed == 0 && before < begin) {
-		failed = sync_file_range(file->fd, before, begin - before, whole);
-		(void)posix_fadvise(file->fd, before, begin - before, POSIX_FADV_DONTNEED);
-	}
-	if (failed < 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
-		return fail(file, "write", err);
+	file->stepped = file->written;
+	if (begin == end)
+		return 0;
+	if (sync_range(file, begin, end, whole, err) < 0)
+		return -1;
+	(void)posix_fadvise(file->fd, (off_t)begin, (off_t)(end - begin), POSIX_FADV_DONTNEED);
 
 	return 0;
 }
@@ -71,13 +81,18 @@ write_back(struct file_sink *file, struct err *err)
 static int
 write_out(struct file_sink *file, const void *data, size_t size, struct err *err)
 {
+	uint64_t from = file->written_back;
+
 	if (fd_write_all(file->fd, data, size, file->name, err) < 0)
 		return err_wrap(err, "folder '%s'", file->folder);
 	file->written += size;
-	if (file->written - file->written_back >= WRITE_BACK_BYTES)
-		return write_back(file, err);
+	if (file->written - from < WRITE_BACK_BYTES)
+		return 0;
+	file->written_back = file->written;
+	if (sync_range(file, from, file->written, SYNC_FILE_RANGE_WRITE, err) < 0)
+		return -1;
 
-	return 0;
+	return file->written - file->stepped >= STEP_BYTES ? step(file, err) : 0;
 }
 
 static int
@@ -152,13 +167,13 @@ rename_new(struct file_sink *file, struct err *err)
 }
 
 /*
- * What write_back() has left of a large file.  A small one may stay: the kernel asks every
+ * What step() has left of a large file.  A small one may stay: the kernel asks every
  * processor for the pages that it still holds back, which can take longer than writing did.
  */
 static void
 drop_rest(const struct file_sink *file)
 {
-	if (file->written_back > 0)
+	if (file->stepped > 0)
 		(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
