@@ -20,12 +20,15 @@ struct slot {
 /*
  * Slots carry growing numbers; number n lives in slots[n % count].  At any time
  * released <= started <= submitted <= released + count.
- * One lock and one condition do: a slot is megabytes, so both are touched rarely.
+ * Each station waits for a condition of its own, so that only a thread that has something to do
+ * is woken: with as many threads as processors, one woken for nothing takes one from a worker.
  */
 struct pool {
 	struct pool_options options;
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	pthread_cond_t has_space; /* for the filler: a slot was released, or will never be */
+	pthread_cond_t has_work;  /* for workers */
+	pthread_cond_t has_done;  /* for the drainer: the oldest slot is done, or none will come */
 	uint64_t submitted;
 	uint64_t started; /* taken by a worker */
 	uint64_t released;
@@ -61,17 +64,28 @@ unlock(struct pool *pool)
 }
 
 static void
-wait_for_change(struct pool *pool)
+wait_for(struct pool *pool, pthread_cond_t *condition)
 {
-	int failed = pthread_cond_wait(&pool->changed, &pool->lock);
+	int failed = pthread_cond_wait(condition, &pool->lock);
 
 	assert(failed == 0);
 }
 
+/* After the unlocking, so that who is woken finds the lock free. */
+static void
+tell(pthread_cond_t *condition)
+{
+	int failed = pthread_cond_signal(condition);
+
+	assert(failed == 0);
+}
+
+/* The pool comes to an end, one way or the other. */
 static void
 tell_all(struct pool *pool)
 {
-	int failed = pthread_cond_broadcast(&pool->changed);
+	int failed = pthread_cond_broadcast(&pool->has_space) |
+	    pthread_cond_broadcast(&pool->has_work) | pthread_cond_broadcast(&pool->has_done);
 
 	assert(failed == 0);
 }
@@ -92,7 +106,7 @@ pool_claim(struct pool *pool, unsigned *ret_slot, struct err *err)
 	lock(pool);
 	while (pool->submitted - pool->released == pool->options.slots && !pool->has_failed &&
 	    !pool->is_stopping)
-		wait_for_change(pool);
+		wait_for(pool, &pool->has_space);
 	if (pool->has_failed)
 		*err = pool->err;
 	if (pool->has_failed || pool->is_stopping)
@@ -108,6 +122,7 @@ pool_claim(struct pool *pool, unsigned *ret_slot, struct err *err)
 static void
 submit(struct pool *pool, const struct err *failure)
 {
+	pthread_cond_t *waiting;
 	struct slot *slot;
 
 	lock(pool);
@@ -117,8 +132,9 @@ submit(struct pool *pool, const struct err *failure)
 	if (failure != NULL)
 		slot->err = *failure;
 	pool->submitted++;
-	tell_all(pool);
+	waiting = slot->is_done ? &pool->has_done : &pool->has_work;
 	unlock(pool);
+	tell(waiting);
 }
 
 void
@@ -144,7 +160,7 @@ pool_settle(struct pool *pool, struct err *err)
 	end(pool);
 	lock(pool);
 	while (pool->released < pool->submitted && !pool->has_failed)
-		wait_for_change(pool);
+		wait_for(pool, &pool->has_space);
 	if (pool->has_failed) {
 		*err = pool->err;
 		result = -1;
@@ -172,7 +188,7 @@ pool_take(struct pool *pool, unsigned *ret_slot, bool *ret_is_end, struct err *e
 	lock(pool);
 	while (!is_oldest_ready(pool) && !pool->is_stopping &&
 	    !(pool->is_ended && pool->released == pool->submitted))
-		wait_for_change(pool);
+		wait_for(pool, &pool->has_done);
 	slot = &pool->slots[slot_of(pool, pool->released)];
 	*ret_is_end = pool->is_stopping || pool->released == pool->submitted;
 	*ret_slot = slot_of(pool, pool->released);
@@ -191,8 +207,8 @@ pool_release(struct pool *pool)
 	lock(pool);
 	pool->slots[slot_of(pool, pool->released)].is_done = false;
 	pool->released++;
-	tell_all(pool);
 	unlock(pool);
+	tell(&pool->has_space);
 }
 
 /* ---- threads ---- */
@@ -208,7 +224,7 @@ next_work(struct pool *pool, unsigned *ret_slot)
 	while (pool->started < pool->submitted && pool->slots[slot_of(pool, pool->started)].is_done)
 		pool->started++;
 	while (pool->started == pool->submitted && !pool->is_ended && !pool->is_stopping)
-		wait_for_change(pool);
+		wait_for(pool, &pool->has_work);
 	has_work = !pool->is_stopping && pool->started < pool->submitted &&
 	    !pool->slots[slot_of(pool, pool->started)].is_done;
 	if (has_work)
@@ -230,14 +246,17 @@ worker_main(void *argument)
 	while (next_work(pool, &slot)) {
 		struct err err = ERR_INIT;
 		bool has_failed = pool->options.work(pool->options.context, number, slot, &err) < 0;
+		bool is_due;
 
 		lock(pool);
 		pool->slots[slot].has_failed = has_failed;
 		if (has_failed)
 			pool->slots[slot].err = err;
 		pool->slots[slot].is_done = true;
-		tell_all(pool);
+		is_due = is_oldest_ready(pool);
 		unlock(pool);
+		if (is_due)
+			tell(&pool->has_done);
 	}
 
 	return NULL;
@@ -346,7 +365,8 @@ pool_start(const struct pool_options *options, struct err *err)
 	pool->threads = xcalloc(options->workers + 1, sizeof(*pool->threads));
 	result = pthread_mutex_init(&pool->lock, NULL);
 	assert(result == 0);
-	result = pthread_cond_init(&pool->changed, NULL);
+	result = pthread_cond_init(&pool->has_space, NULL) |
+	    pthread_cond_init(&pool->has_work, NULL) | pthread_cond_init(&pool->has_done, NULL);
 	assert(result == 0);
 
 	return start_threads(pool, err) == 0 ? TAKE(pool) : NULL;
@@ -364,7 +384,9 @@ pool_free(struct pool *pool)
 	for (unsigned i = 0; i < pool->threads_count; i++)
 		(void)pthread_join(pool->threads[i], NULL);
 
-	(void)pthread_cond_destroy(&pool->changed);
+	(void)pthread_cond_destroy(&pool->has_space);
+	(void)pthread_cond_destroy(&pool->has_work);
+	(void)pthread_cond_destroy(&pool->has_done);
 	(void)pthread_mutex_destroy(&pool->lock);
 	free(pool->threads);
 	free(pool->slots);
