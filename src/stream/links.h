@@ -47,6 +47,7 @@ struct zstd_options {
 	unsigned workers;       /* threads that compress frames; 0: in the caller's thread */
 	const struct str *note; /* a loan, read when the sink is finished; NULL or empty: none */
 	size_t frame_bytes;     /* of input; 0: ZSTD_FRAME_BYTES */
+	unsigned hash_log;      /* of the table of matches, see ZSTD_c_hashLog; 0: the level's */
 };
 /*
  * Independent frames of `frame_bytes` input, then the note (stream/blob_note.h), then the seek
@@ -56,7 +57,6 @@ struct zstd_options {
  * frames, the sooner its workers begin, and the less memory it must be given page by page.
  */
 #define ZSTD_FRAME_BYTES (4u * 1024 * 1024)
-#define ZSTD_SMALL_FRAME_BYTES (1024u * 1024)
 struct sink *zstd_sink_new(struct sink *next, const struct zstd_options *options, struct err *err)
     MUST_CHECK;
 

@@ -23,6 +23,7 @@ struct sink;
 struct sink_ops {
 	const char *name;
 	int (*write)(struct sink *sink, const void *data, size_t size, struct err *err);
+	int (*room)(struct sink *sink, void **ret_room, size_t *ret_size, struct err *err);
 	int (*finish)(struct sink *sink, struct err *err);
 	void (*free)(struct sink *sink);
 };
@@ -33,6 +34,14 @@ struct sink {
 };
 
 int sink_write(struct sink *sink, const void *data, size_t size, struct err *err) MUST_CHECK;
+
+/*
+ * Where this link would copy what is written next: who puts it there himself, and then writes
+ * from there, has spared the copy.  A loan until the next call; *ret_room is NULL when the link
+ * keeps nothing (ops->room is NULL), else *ret_size is at least 1.
+ */
+int sink_room(struct sink *sink, void **ret_room, size_t *ret_size, struct err *err) MUST_CHECK;
+
 int sink_finish(struct sink *sink, struct err *err) MUST_CHECK;
 void sink_free(struct sink *sink); /* NULL is ok; frees the whole chain */
 SCOPED_FREE(struct sink, sink_free)

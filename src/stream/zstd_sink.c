@@ -110,7 +110,9 @@ zstd_write(struct sink *sink, const void *data, size_t size, struct err *err)
 		piece = zstd->frame_bytes - slot->in_size;
 		if (piece > size)
 			piece = size;
-		memcpy(slot->in + slot->in_size, at, piece);
+		/* It may have been put there, see zstd_room(). */
+		if (at != slot->in + slot->in_size)
+			memcpy(slot->in + slot->in_size, at, piece);
 		slot->in_size += piece;
 		if (slot->in_size == zstd->frame_bytes && submit(zstd, err) < 0)
 			return -1;
@@ -121,11 +123,26 @@ zstd_write(struct sink *sink, const void *data, size_t size, struct err *err)
 	return 0;
 }
 
+static int
+zstd_room(struct sink *sink, void **ret_room, size_t *ret_size, struct err *err)
+{
+	struct zstd_sink *zstd = (struct zstd_sink *)sink;
+
+	if (zstd->filling == NULL && claim(zstd, err) < 0)
+		return -1;
+	*ret_room = zstd->filling->in + zstd->filling->in_size;
+	*ret_size = zstd->frame_bytes - zstd->filling->in_size;
+
+	return 0;
+}
+
 /* The last frame: short, or, when nothing came at all, empty, so that it is a zstd file. */
 static int
 submit_last(struct zstd_sink *zstd, struct err *err)
 {
-	if (zstd->filling == NULL && zstd->has_input)
+	bool is_filled = zstd->filling != NULL && zstd->filling->in_size > 0;
+
+	if (!is_filled && zstd->has_input)
 		return 0;
 	if (zstd->filling == NULL && claim(zstd, err) < 0)
 		return -1;
@@ -195,12 +212,13 @@ zstd_free(struct sink *sink)
 static const struct sink_ops zstd_ops = {
 	.name = "zstd",
 	.write = zstd_write,
+	.room = zstd_room,
 	.finish = zstd_finish,
 	.free = zstd_free,
 };
 
 static int
-make_context(struct zstd_sink *zstd, int level, struct err *err)
+make_context(struct zstd_sink *zstd, const struct zstd_options *options, struct err *err)
 {
 	ZSTD_CCtx *context = ZSTD_createCCtx();
 	size_t result;
@@ -208,7 +226,9 @@ make_context(struct zstd_sink *zstd, int level, struct err *err)
 	if (context == NULL)
 		return err_set(err, ERR_BUG, "zstd has no memory");
 	zstd->contexts[zstd->contexts_count++] = context;
-	result = ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+	result = ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, options->level);
+	if (!ZSTD_isError(result))
+		result = ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, (int)options->hash_log);
 	if (!ZSTD_isError(result))
 		result = ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
 	if (ZSTD_isError(result))
@@ -233,7 +253,7 @@ zstd_prepare(struct zstd_sink *zstd, const struct zstd_options *options, struct 
 	}
 	zstd->contexts = xcalloc(contexts, sizeof(*zstd->contexts));
 	for (unsigned i = 0; i < contexts; i++) {
-		if (make_context(zstd, options->level, err) < 0)
+		if (make_context(zstd, options, err) < 0)
 			return -1;
 	}
 

@@ -168,6 +168,51 @@ test_frames_of_another_size(void **state)
 	}
 }
 
+/* Some of it put where the sink would copy it to, some handed over; room is asked for at the end. */
+static void
+test_room(void **state)
+{
+	enum { FRAME_BYTES = 64 * 1024 };
+	static const size_t sizes[] = { 0, 1, FRAME_BYTES, 20 * FRAME_BYTES + 77 };
+	const struct zstd_options options = { .level = 1,
+		.workers = 2,
+		.frame_bytes = FRAME_BYTES,
+		.hash_log = 12 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		SCOPED(freep) uint8_t *data = fixture_text(sizes[i], i);
+		struct err err = ERR_INIT;
+		struct probe *probe = probe_new();
+		SCOPED(sink_freep) struct sink *sink = zstd_sink_new(&probe->base, &options, &err);
+		size_t at = 0, turn = 0, room_bytes = 0;
+		void *room = NULL;
+
+		assert_non_null(sink);
+		for (; at < sizes[i]; turn++) {
+			size_t piece = sizes[i] - at < 10007 ? sizes[i] - at : 10007;
+
+			assert_int_equal(sink_room(sink, &room, &room_bytes, &err), 0);
+			assert_non_null(room);
+			assert_in_range(room_bytes, 1, FRAME_BYTES);
+			if (turn % 3 == 0) {
+				assert_int_equal(sink_write(sink, data + at, piece, &err), 0);
+			} else {
+				piece = piece < room_bytes ? piece : room_bytes;
+				memcpy(room, data + at, piece);
+				assert_int_equal(sink_write(sink, room, piece, &err), 0);
+			}
+			at += piece;
+		}
+		assert_int_equal(sink_room(sink, &room, &room_bytes, &err), 0);
+		assert_int_equal(sink_finish(sink, &err), 0);
+		check_table(probe, sizes[i], FRAME_BYTES);
+		check_with_program(probe, data, sizes[i]);
+		assert_int_equal(sink_room(&probe->base, &room, &room_bytes, &err), 0);
+		assert_null(room);
+	}
+}
+
 static void
 expect_expanded(const struct probe *stored, const uint8_t *data, size_t size, unsigned workers)
 {
@@ -371,6 +416,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_frames_of_another_size),
+		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_note),
 		cmocka_unit_test(test_no_note),
 		cmocka_unit_test(test_noise),

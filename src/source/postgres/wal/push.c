@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -21,6 +20,7 @@
 #include "source/postgres/wal/history.h"
 #include "source/postgres/wal/names.h"
 #include "source/postgres/wal/note.h"
+#include "source/postgres/wal/offered.h"
 #include "source/postgres/wal/stored.h"
 #include "source/source.h"
 #include "stream/blob.h"
@@ -43,37 +43,41 @@ struct push {
 	enum wal_file file;
 	char segment[WAL_NAME_SIZE]; /* "" for a history */
 	uint64_t identifier;         /* of the archive's system, 0: not known yet */
-	int fd;
-	uint64_t bytes;
+	struct wal_offered offered;
 	uint8_t *chunk; /* CHUNK_BYTES */
 };
 
 static void
 push_done(struct push *push)
 {
-	closep(&push->fd);
+	wal_offered_done(&push->offered);
 	free(push->chunk);
 }
 
 /* ---- the server's file ---------------------------------------------------------------------- */
 
+/* The next piece of it past the guard (may be NULL) and into the sink; *ret_got is 0 at its end. */
 static int
-read_at(const struct push *push, uint64_t offset, void *data, size_t size, size_t *ret_got,
-    struct err *err)
+send_piece(struct push *push, uint64_t offset, struct wal_guard *guard, struct sink *to,
+    size_t *ret_got, struct err *err)
 {
-	ssize_t got;
+	void *room;
+	size_t size;
 
-	do {
-		got = pread(push->fd, data, size, (off_t)offset);
-	} while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return err_sys(err, "cannot read '%s'", push->request->path);
-	*ret_got = (size_t)got;
+	if (sink_room(to, &room, &size, err) < 0)
+		return -1;
+	if (room == NULL)
+		room = push->chunk;
+	if (room == push->chunk || size > CHUNK_BYTES)
+		size = CHUNK_BYTES;
+	if (wal_offered_read(&push->offered, offset, room, size, ret_got, err) < 0)
+		return -1;
+	if (guard != NULL && wal_guard_feed(guard, room, *ret_got, err) < 0)
+		return -1;
 
-	return 0;
+	return sink_write(to, room, *ret_got, err);
 }
 
-/* All of it, past the guard (may be NULL) and into the sink. */
 static int
 send_file(struct push *push, struct wal_guard *guard, struct sink *to, struct err *err)
 {
@@ -81,145 +85,31 @@ send_file(struct push *push, struct wal_guard *guard, struct sink *to, struct er
 	size_t got = 1;
 
 	while (got > 0) {
-		if (stop_check(err) < 0 ||
-		    read_at(push, offset, push->chunk, CHUNK_BYTES, &got, err) < 0)
-			return -1;
-		if (guard != NULL && wal_guard_feed(guard, push->chunk, got, err) < 0)
-			return -1;
-		if (got > 0 && sink_write(to, push->chunk, got, err) < 0)
+		if (stop_check(err) < 0 || send_piece(push, offset, guard, to, &got, err) < 0)
 			return -1;
 		offset += got;
 	}
-	if (offset != push->bytes)
+	if (offset != push->offered.bytes)
 		return err_set(err, ERR_DATA, "'%s' has changed while it was read",
 		    push->request->path);
 
 	return guard != NULL ? wal_guard_end(guard, err) : 0;
 }
 
-static int
-open_file(struct push *push, struct err *err)
-{
-	const char *path = push->request->path;
-	struct stat st;
-
-	push->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (push->fd < 0 || fstat(push->fd, &st) < 0) {
-		(void)err_sys(err, "cannot open '%s'", path);
-		return err_hint(err,
-		    "In postgresql.conf, archive_command names it with %%p; the server runs it in its data directory.");
-	}
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, ERR_DATA, "'%s' is not a file", path);
-	push->bytes = (uint64_t)st.st_size;
-	push->chunk = xmalloc(CHUNK_BYTES);
-
-	return 0;
-}
-
 /* ---- what is there already ------------------------------------------------------------------ */
 
-enum sameness {
-	SAME,
-	DIFFERENT,
-	UNFINISHED, /* as far as it goes the same: a tail that is still being written */
-};
-
-/* Compares what passes with the server's file. */
-struct compare_sink {
-	struct sink base;
-	const struct push *push;
-	uint8_t *other;
-	uint64_t offset;
-	enum sameness sameness;
-};
-
-static size_t
-first_difference(const uint8_t *a, const uint8_t *b, size_t size)
-{
-	size_t at = 0;
-
-	while (at < size && a[at] == b[at])
-		at++;
-
-	return at;
-}
-
-/*
- * The first byte that differs decides.  Zero in a tail: it was not received yet; what is behind it
- * may be written while we look, and proves nothing.
- */
 static int
-compare_write(struct sink *sink, const void *data, size_t size, struct err *err)
+compare(const struct push *push, struct blob *blob, enum wal_sameness *ret_sameness,
+    struct err *err)
 {
-	struct compare_sink *compare = (struct compare_sink *)sink;
-	const uint8_t *stored = data;
+	if (wal_offered_compare(&push->offered, blob, ret_sameness, err) == 0)
+		return 0;
+	(void)err_wrap(err, "the archive's '%s'", blob->name);
+	if (err->kind != ERR_DATA)
+		return -1;
 
-	while (size > 0 && compare->sameness == SAME) {
-		size_t got = 0, piece = size < CHUNK_BYTES ? size : CHUNK_BYTES;
-
-		if (read_at(compare->push, compare->offset, compare->other, piece, &got, err) < 0)
-			return -1;
-		if (got == 0 || memcmp(stored, compare->other, got) != 0) {
-			size_t at = first_difference(stored, compare->other, got);
-
-			compare->sameness = at < got && stored[at] == 0 ? UNFINISHED : DIFFERENT;
-		}
-		compare->offset += got;
-		stored += got;
-		size -= got;
-	}
-
-	return 0;
-}
-
-static int
-compare_finish(struct sink *sink, struct err *err)
-{
-	struct compare_sink *compare = (struct compare_sink *)sink;
-
-	(void)err;
-	if (compare->sameness == SAME && compare->offset != compare->push->bytes)
-		compare->sameness = DIFFERENT;
-
-	return 0;
-}
-
-static void
-compare_free(struct sink *sink)
-{
-	(void)sink;
-}
-
-static const struct sink_ops compare_ops = {
-	.name = "compare",
-	.write = compare_write,
-	.finish = compare_finish,
-	.free = compare_free,
-};
-
-static int
-compare(const struct push *push, struct blob *blob, enum sameness *ret_sameness, struct err *err)
-{
-	SCOPED(freep) uint8_t *other = xmalloc(CHUNK_BYTES);
-	struct compare_sink to = {
-		.base = { .ops = &compare_ops },
-		.push = push,
-		.other = other,
-		.sameness = SAME,
-	};
-
-	if (wal_stored_read(blob, &to.base, err) < 0 || sink_finish(&to.base, err) < 0) {
-		(void)err_wrap(err, "the archive's '%s'", blob->name);
-		return err->kind != ERR_DATA
-		    ? -1
-		    : err_hint(err,
-			  "Move the damaged file out of '%s': the server then pushes it again.",
-			  push->archive->path);
-	}
-	*ret_sameness = to.sameness;
-
-	return 0;
+	return err_hint(err, "Move the damaged file out of '%s': the server then pushes it again.",
+	    push->archive->path);
 }
 
 /*
@@ -277,7 +167,7 @@ look_for(const struct push *push, const char *stored, bool is_tail, bool *ret_is
     struct err *err)
 {
 	SCOPED(blob_freep) struct blob *blob = NULL;
-	enum sameness sameness = SAME;
+	enum wal_sameness sameness = WAL_SAME;
 
 	if (wal_stored_open(push->archive, stored, &blob, err) < 0)
 		return -1;
@@ -285,9 +175,9 @@ look_for(const struct push *push, const char *stored, bool is_tail, bool *ret_is
 		return 0;
 	if (compare(push, blob, &sameness, err) < 0)
 		return -1;
-	if (sameness == UNFINISHED && is_tail)
+	if (sameness == WAL_UNFINISHED && is_tail)
 		return 0;
-	if (sameness != SAME)
+	if (sameness != WAL_SAME)
 		return refuse_other(push, stored, err);
 	if (make_durable(push, stored, err) < 0)
 		return err->kind == ERR_NOT_FOUND ? 0 : -1;
@@ -317,18 +207,13 @@ look_for_segment(const struct push *push, bool *ret_is_there, struct err *err)
 static struct sink *
 open_target(const struct push *push, const char *stored, const struct str *note, struct err *err)
 {
-	const struct zstd_options options = {
-		.level = push->request->compression_level,
-		.workers = push->request->workers,
-		.note = note,
-		.frame_bytes = ZSTD_SMALL_FRAME_BYTES,
-	};
+	const struct push_request *request = push->request;
 	struct sink *to = archive_put(push->archive, stored, err);
 
 	if (to == NULL || !str_ends_with(stored, ".zst"))
 		return to;
 
-	return zstd_sink_new(to, &options, err);
+	return wal_compress(to, request->compression_level, request->workers, note, err);
 }
 
 static int
@@ -419,7 +304,7 @@ check_head(const struct push *push, struct err *err)
 	size_t got = 0;
 
 	wal_guard_init(&guard, push->segment, push->identifier, WAL_DEPTH_HEAD, true);
-	if (read_at(push, 0, push->chunk, WAL_HEAD_BYTES, &got, err) < 0)
+	if (wal_offered_read(&push->offered, 0, push->chunk, WAL_HEAD_BYTES, &got, err) < 0)
 		return -1;
 
 	return wal_guard_feed(&guard, push->chunk, got, err) < 0 ? explain_guard(push, err) : 0;
@@ -526,8 +411,9 @@ push_small(struct push *push, struct err *err)
 	uint64_t max_bytes = push->file == WAL_FILE_HISTORY ? WAL_HISTORY_MAX_BYTES
 							    : LABEL_MAX_BYTES;
 
-	if (push->bytes == 0 || push->bytes > max_bytes)
-		return err_set(err, ERR_DATA, "'%s' has %" PRIu64 " bytes", name, push->bytes);
+	if (push->offered.bytes == 0 || push->offered.bytes > max_bytes)
+		return err_set(err, ERR_DATA, "'%s' has %" PRIu64 " bytes", name,
+		    push->offered.bytes);
 	if (check_server(push, err) < 0 ||
 	    (push->file == WAL_FILE_HISTORY && check_history(push, err) < 0))
 		return -1;
@@ -568,14 +454,16 @@ wal_push(struct archive *archive, const struct push_request *request, struct err
 		.archive = archive,
 		.request = request,
 		.file = wal_file_of(request->name),
-		.fd = -1,
+		.offered = { .fd = -1 },
 	};
 
 	if (push.file == WAL_FILE_OTHER)
 		return refuse_name(request, err);
 	if (push.file != WAL_FILE_HISTORY)
 		(void)snprintf(push.segment, sizeof(push.segment), "%.24s", request->name);
-	if (open_file(&push, err) < 0 || wal_archive_identifier(archive, &push.identifier, err) < 0)
+	push.chunk = xmalloc(CHUNK_BYTES);
+	if (wal_offered_open(&push.offered, request->path, err) < 0 ||
+	    wal_archive_identifier(archive, &push.identifier, err) < 0)
 		return -1;
 	switch (push.file) {
 	case WAL_FILE_SEGMENT:

@@ -11,8 +11,8 @@
 #include "base/str.h"
 #include "os/file.h"
 #include "source/postgres/wal/settle_internal.h"
+#include "source/postgres/wal/stored.h"
 #include "source/postgres/wal/twin.h"
-#include "stream/links.h"
 #include "stream/sink.h"
 
 enum { COMPRESSION_LEVEL = 1 };
@@ -136,16 +136,11 @@ static struct sink *
 open_target(struct settle *settle, const struct wal_item *item, const struct str *note,
     struct err *err)
 {
-	const struct zstd_options options = {
-		.level = COMPRESSION_LEVEL,
-		.note = note,
-		.frame_bytes = ZSTD_SMALL_FRAME_BYTES,
-	};
 	char packed[WAL_STORED_NAME_SIZE];
 	struct sink *file = archive_put(settle->archive,
 	    settle_name(settle, item, WAL_FORM_PACKED, packed), err);
 
-	return file != NULL ? zstd_sink_new(file, &options, err) : NULL;
+	return file != NULL ? wal_compress(file, COMPRESSION_LEVEL, 0, note, err) : NULL;
 }
 
 /* Index the tail as damaged: it is left as it is, and the log has a hole there. */

@@ -15,7 +15,12 @@
 #include "stream/links.h"
 #include "stream/sink.h"
 
-enum { TIMELINE_DIGITS = 8 };
+enum {
+	TIMELINE_DIGITS = 8,
+	FAST_LEVEL = 1,
+	FAST_HASH_LOG = 12,
+	FRAME_BYTES = 256 * 1024,
+};
 
 int
 wal_stored_open(struct archive *archive, const char *stored, struct blob **ret_blob,
@@ -36,6 +41,20 @@ wal_stored_read(struct blob *blob, struct sink *to, struct err *err)
 	const struct expand_options options = { .is_zstd = str_ends_with(blob->name, ".zst") };
 
 	return expand(blob, &options, to, err);
+}
+
+struct sink *
+wal_compress(struct sink *to, int level, unsigned workers, const struct str *note, struct err *err)
+{
+	const struct zstd_options options = {
+		.level = level,
+		.workers = workers,
+		.note = note,
+		.frame_bytes = FRAME_BYTES,
+		.hash_log = level == FAST_LEVEL ? FAST_HASH_LOG : 0,
+	};
+
+	return zstd_sink_new(to, &options, err);
 }
 
 int
