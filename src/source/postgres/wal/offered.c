@@ -10,7 +10,6 @@
 #include "base/mem.h"
 #include "os/file.h"
 #include "source/postgres/wal/stored.h"
-#include "stream/blob.h"
 #include "stream/sink.h"
 
 enum { CHUNK_BYTES = 128 * 1024 };

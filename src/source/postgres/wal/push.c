@@ -66,9 +66,11 @@ send_piece(struct push *push, uint64_t offset, struct wal_guard *guard, struct s
 
 	if (sink_room(to, &room, &size, err) < 0)
 		return -1;
-	if (room == NULL)
+	if (room == NULL) {
 		room = push->chunk;
-	if (room == push->chunk || size > CHUNK_BYTES)
+		size = CHUNK_BYTES;
+	}
+	if (size > CHUNK_BYTES)
 		size = CHUNK_BYTES;
 	if (wal_offered_read(&push->offered, offset, room, size, ret_got, err) < 0)
 		return -1;
