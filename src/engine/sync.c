@@ -16,7 +16,11 @@
 #include "source/source.h"
 #include "store/store.h"
 
-/* What one pass over the store found, and the rows there were before. */
+/*
+ * What one pass over the store found, and the rows there were before.  What is to change in the
+ * catalog is put down here first: a store may hang at any look, and whoever hangs must not hold
+ * the catalog's lock, for which the daemon then waits in vain.
+ */
 struct sync {
 	struct engine *engine;
 	struct store_listing listing;
@@ -26,6 +30,8 @@ struct sync {
 	VEC(char *) pins;        /* backup ids */
 	char *unfinished_folder; /* the one that `unfinished` is of, or NULL */
 	struct store_names unfinished;
+	VEC(struct backup_row) changed; /* to be put into the catalog */
+	VEC(char *) removed;            /* ids of rows that go before */
 	struct sync_result result;
 };
 
@@ -43,6 +49,12 @@ sync_done(struct sync *sync)
 	vec_done(&sync->pins);
 	free(sync->unfinished_folder);
 	store_names_done(&sync->unfinished);
+	for (size_t i = 0; i < sync->changed.count; i++)
+		backup_row_done(&sync->changed.items[i]);
+	vec_done(&sync->changed);
+	for (size_t i = 0; i < sync->removed.count; i++)
+		free(sync->removed.items[i]);
+	vec_done(&sync->removed);
 }
 
 /* Sort records under ".blackstart/" into proofs and pins. */
@@ -278,22 +290,22 @@ is_same_row(const struct backup_row *old, const struct backup_row *row)
 	    str_equals(old->check_message, row->check_message);
 }
 
-static int
-put_row(struct sync *sync, const struct backup_row *old, struct backup_row *row, struct err *err)
+/* Takes the row over if it is to change. */
+static void
+put_row(struct sync *sync, const struct backup_row *old, struct backup_row *row)
 {
 	apply_records(sync, row);
 	if (is_same_row(old, row))
-		return 0;
+		return;
 	sync->result.changed_count++;
-	if (old != NULL && !str_equals(old->id, row->id) &&
-	    catalog_backup_remove(sync->engine->catalog, old->id, err) < 0)
-		return -1;
-
-	return catalog_backup_put(sync->engine->catalog, row, err);
+	if (old != NULL && !str_equals(old->id, row->id))
+		vec_push(&sync->removed, xstrdup(old->id));
+	vec_push(&sync->changed, *row);
+	*row = (struct backup_row){ .level = -1 };
 }
 
-static int
-sync_manifest(struct sync *sync, const struct store_object *object, struct err *err)
+static void
+sync_manifest(struct sync *sync, const struct store_object *object)
 {
 	const struct backup_row *old = find_old(sync, object->name);
 	SCOPED(backup_row_done) struct backup_row row = { .level = -1 };
@@ -309,7 +321,7 @@ sync_manifest(struct sync *sync, const struct store_object *object, struct err *
 	if (!str_equals(row.kind, "unreadable"))
 		sync->result.backups_count++;
 
-	return put_row(sync, old, &row, err);
+	put_row(sync, old, &row);
 }
 
 /* The job and the source that a file of the user's own in `folder` belongs to. */
@@ -437,8 +449,9 @@ sync_flat_file(struct sync *sync, const struct store_object *object,
 	row.started = row.finished = row.consistent_at;
 	row.content_bytes = row.stored_bytes = object->bytes;
 	sync->result.unproven_count++;
+	put_row(sync, old, &row);
 
-	return put_row(sync, old, &row, err);
+	return 0;
 }
 
 /* Does the object look like a backup that was there before us, of any driver's kind. */
@@ -466,8 +479,9 @@ sync_objects(struct sync *sync, struct err *err)
 
 		if (str_starts_with(object->name, ".blackstart/"))
 			continue;
-		if ((name_is_manifest(object->name) ? sync_manifest(sync, object, err)
-						    : sync_candidate(sync, object, err)) < 0)
+		if (name_is_manifest(object->name))
+			sync_manifest(sync, object);
+		else if (sync_candidate(sync, object, err) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < sync->old.rows.count; i++) {
@@ -475,8 +489,23 @@ sync_objects(struct sync *sync, struct err *err)
 			continue;
 		sync->result.removed_count++;
 		sync->result.changed_count++;
-		if (catalog_backup_remove(sync->engine->catalog, sync->old.rows.items[i].id, err) <
-		    0)
+		vec_push(&sync->removed, xstrdup(sync->old.rows.items[i].id));
+	}
+
+	return 0;
+}
+
+static int
+write_rows(const struct sync *sync, struct err *err)
+{
+	struct catalog *catalog = sync->engine->catalog;
+
+	for (size_t i = 0; i < sync->removed.count; i++) {
+		if (catalog_backup_remove(catalog, sync->removed.items[i], err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < sync->changed.count; i++) {
+		if (catalog_backup_put(catalog, &sync->changed.items[i], err) < 0)
 			return -1;
 	}
 
@@ -500,9 +529,9 @@ sync_catalog(struct engine *engine, bool is_full, struct sync_result *ret_result
 	collect_records(&sync);
 	sort_all(&sync);
 
-	if (catalog_begin(engine->catalog, err) < 0)
+	if (sync_objects(&sync, err) < 0 || catalog_begin(engine->catalog, err) < 0)
 		return -1;
-	if (sync_objects(&sync, err) < 0 || catalog_commit(engine->catalog, err) < 0) {
+	if (write_rows(&sync, err) < 0 || catalog_commit(engine->catalog, err) < 0) {
 		catalog_rollback(engine->catalog);
 		return -1;
 	}

@@ -29,9 +29,20 @@ faulty_of(struct store *store)
 	return (struct faulty *)store;
 }
 
+static void
+expect_unlocked(struct faulty *faulty)
+{
+	struct err err = ERR_INIT;
+
+	if (catalog_begin(faulty->other, &err) < 0)
+		fail_msg("the store is asked while %s", err.msg);
+	catalog_rollback(faulty->other);
+}
+
 static int
 count_call(struct faulty *faulty, struct err *err)
 {
+	expect_unlocked(faulty);
 	if (++faulty->calls == faulty->fail_at)
 		return err_set(err, ERR_IO, "call %u fails on purpose", faulty->calls);
 
@@ -134,6 +145,8 @@ faulty_make_folder(struct store *store, const char *folder, struct err *err)
 static int
 faulty_stat(struct store *store, const char *name, struct store_object *ret_object, struct err *err)
 {
+	expect_unlocked(faulty_of(store));
+
 	return store_stat(faulty_of(store)->real, name, ret_object, err);
 }
 
@@ -180,6 +193,7 @@ faulty_unfinished(struct store *store, const char *folder, struct store_names *r
 static void
 faulty_free(struct store *store)
 {
+	catalog_close(faulty_of(store)->other);
 	store_close(faulty_of(store)->real);
 	free(store);
 }
@@ -201,8 +215,9 @@ static const struct store_ops faulty_ops = {
 };
 
 static struct store *
-faulty_new(struct store *real)
+faulty_new(struct store *real, const char *catalog_path)
 {
+	struct err err = ERR_INIT;
 	struct faulty *faulty = xcalloc(1, sizeof(*faulty));
 
 	faulty->base.ops = &faulty_ops;
@@ -212,6 +227,8 @@ faulty_new(struct store *real)
 	faulty->base.file_mode = real->file_mode;
 	faulty->base.file_gid = real->file_gid;
 	faulty->real = real;
+	faulty->other = catalog_open(catalog_path, &err);
+	assert_non_null(faulty->other);
 
 	return &faulty->base;
 }
@@ -325,7 +342,7 @@ fixture_init(struct fixture *fixture)
 				    .may_create = true },
 	    &err);
 	assert_non_null(real);
-	fixture->engine.store = faulty_new(real);
+	fixture->engine.store = faulty_new(real, catalog_path);
 	fixture->engine.catalog = catalog_open(catalog_path, &err);
 	assert_non_null(fixture->engine.catalog);
 	fixture->engine.zone = zone_open("UTC", &err);

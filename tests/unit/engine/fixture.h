@@ -20,10 +20,14 @@ struct fixture {
 	bool source_dies;     /* there as well: the process ends at once */
 };
 
-/* Every call of the store counts; call `fail_at` fails, 0: none. */
+/*
+ * Every call of the store counts; call `fail_at` fails, 0: none.  A store may hang, so at each call
+ * another process must be able to write to the catalog.
+ */
 struct faulty {
 	struct store base;
 	struct store *real;
+	struct catalog *other; /* the same catalog, as another process has it */
 	unsigned calls;
 	unsigned fail_at;
 };
