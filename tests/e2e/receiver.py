@@ -72,6 +72,16 @@ class Receiver:
         with open(os.path.join(self.folder, name), "rb") as file:
             return file.read()
 
+    def tails(self):
+        """What is in each; one that is compressed since its name was read is there as that."""
+        contents = {}
+        for name in self.names("*.partial"):
+            try:
+                contents[name] = self.read(name)
+            except FileNotFoundError:
+                assert name[:24] + ".zst" in self.names(), name
+        return contents
+
 
 def number(lsn):
     high, low = lsn.split("/")
