@@ -17,6 +17,7 @@
 #include "base/zone.h"
 #include "catalog/catalog.h"
 #include "config/config.h"
+#include "os/cores.h"
 #include "os/file.h"
 #include "source/postgres/postgres.h"
 #include "source/redis/redis.h"
@@ -247,11 +248,11 @@ int
 wire_init(struct wire *wire, const struct args *args, struct err *err)
 {
 	const char *path = args_text(args, "config");
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned cores = cores_available();
 
 	*wire = (struct wire){ .config = NULL };
 	wire->engine.drivers = drivers;
-	wire->engine.cores = cores < 1 ? 1 : cores > CORES_MAX ? CORES_MAX : (unsigned)cores;
+	wire->engine.cores = cores > CORES_MAX ? CORES_MAX : cores;
 	wire->engine.scratch_root = getenv("TMPDIR") != NULL ? getenv("TMPDIR")
 							     : DEFAULT_SCRATCH_ROOT;
 	if (path != NULL || args_text(args, "store") == NULL) {

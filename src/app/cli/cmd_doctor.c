@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "config/config.h"
+#include "os/cores.h"
 #include "os/file.h"
 
 #define POSTGRES_PACKAGES "/usr/lib/postgresql"
@@ -58,8 +59,8 @@ look_at_machine(struct findings *findings)
 
 	if (uname(&machine) == 0)
 		find(findings, "system", false,
-		    xasprintf("%s %s %s, %ld cores", machine.sysname, machine.release,
-			machine.machine, sysconf(_SC_NPROCESSORS_ONLN)));
+		    xasprintf("%s %s %s, %u cores", machine.sysname, machine.release,
+			machine.machine, cores_available()));
 	find(findings, "program", false,
 	    xasprintf("blackstart %s, running as uid %u", BLACKSTART_VERSION, (unsigned)geteuid()));
 	if (dir_exists("/usr/share/zoneinfo"))

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "os/cores.h"
 #include "os/process.h"
 #include "os/stop.h"
 #include "repo/manifest.h"
@@ -159,14 +160,12 @@ tool_start(struct tool *tool, const struct tool_pipes *pipes, struct err *err)
 unsigned
 tool_jobs(unsigned wanted)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned cores = cores_available();
 
 	if (wanted > 0)
 		return wanted;
-	if (cores < 1)
-		return 1;
 
-	return cores > JOBS_MAX ? JOBS_MAX : (unsigned)cores;
+	return cores > JOBS_MAX ? JOBS_MAX : cores;
 }
 
 /* ---- what it said ----------------------------------------------------------------------------- */
