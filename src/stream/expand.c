@@ -10,7 +10,7 @@
 #include "os/stop.h"
 #include "stream/blob.h"
 #include "stream/digest_internal.h"
-#include "stream/pool_internal.h"
+#include "stream/pool.h"
 #include "stream/seek_table.h"
 #include "stream/sink.h"
 

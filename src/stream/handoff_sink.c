@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "stream/links.h"
-#include "stream/pool_internal.h"
+#include "stream/pool.h"
 #include "stream/sink.h"
 
 enum {

@@ -1,4 +1,4 @@
-#include "stream/pool_internal.h"
+#include "stream/pool.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "stream/blob_note.h"
 #include "stream/links.h"
-#include "stream/pool_internal.h"
+#include "stream/pool.h"
 #include "stream/seek_table.h"
 #include "stream/sink.h"
 

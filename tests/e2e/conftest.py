@@ -19,6 +19,7 @@ import pytest
 
 import plant
 import share
+from archived import Archive
 from postgres import ADMIN_PASSWORD, Server, give_away, peer
 from program import BINARY, Program
 from receiver import JOB, Receiver
@@ -143,6 +144,12 @@ def bs(work, bin_dirs):
     yield program
     program.end_all()
     program.assert_no_secret_on_disk(os.path.join(work, "store"))
+
+
+@pytest.fixture
+def wal(work, bs):
+    """The store's folder of a source's log, empty."""
+    return Archive(os.path.join(work, "store"), bs)
 
 
 @pytest.fixture

@@ -12,109 +12,25 @@ import time
 
 import pytest
 
-from daemon import build_clock
-from postgres import ROOT, Server
+from archived import DAMAGED, SEGMENT, SOUND, ArchivingServer
+from postgres import ROOT
 from program import BINARY
-from store import flip_bit
-
-SEGMENT = 1 << 20
-SOUND, DAMAGED = 1, 2
-
-
-class Log:
-    """Segments that a real server handed over with `cp %p`, in order."""
-
-    def __init__(self, folder, identity):
-        self.folder, self.identity = folder, identity
-        self.names = sorted(name for name in os.listdir(folder) if len(name) == 24)
-
-    def path(self, index):
-        return os.path.join(self.folder, self.names[index])
 
 
 @pytest.fixture(scope="module")
 def log(base_folder):
-    root = os.path.join(base_folder, "wal-server")
-    folder = os.path.join(root, "archived")
-    server = Server(root).initdb("--wal-segsize=1")
-    os.mkdir(folder)
-    os.chmod(folder, 0o777)
-    server.start(archive_mode="on", archive_command=f"'cp %p {folder}/%f'".strip("'"),
-                 max_wal_size="100MB")
+    server = ArchivingServer(os.path.join(base_folder, "wal-server"))
     server.sql("CREATE TABLE t (id int, v text)")
-    server.sql("SELECT pg_switch_wal()")
     for n in range(3):
         server.sql(f"INSERT INTO t VALUES ({n}, 'x')")
         server.sql("SELECT pg_logical_emit_message(true, 'pad', repeat('x', 700000))")
     server.sql("SELECT pg_create_restore_point('before the flood')")
     server.sql("SELECT pg_logical_emit_message(true, 'big', repeat('y', 2500000))")
     server.sql("INSERT INTO t VALUES (9, 'x')")
-    last = server.value("SELECT pg_walfile_name(pg_switch_wal())")
-    deadline = time.monotonic() + 30
-    while not os.path.exists(os.path.join(folder, last)) or \
-            os.path.getsize(os.path.join(folder, last)) < SEGMENT:
-        assert time.monotonic() < deadline, server.log_text()
-        time.sleep(0.05)
-    identity = server.identity
-    server.kill()
-    made = Log(folder, identity)
-    # Only what the test has made: nothing arrives later.
-    for name in made.names[made.names.index(last) + 1:]:
-        os.unlink(os.path.join(folder, name))
-    made = Log(folder, identity)
+    made = server.finish()
     assert len(made.names) >= 6
     yield made
     server.destroy()
-
-
-@pytest.fixture
-def wal(work, bs):
-    """The store's folder of the log, empty, and what a settle says."""
-    return Archive(os.path.join(work, "store"), bs)
-
-
-class Archive:
-    def __init__(self, store, bs):
-        self.store, self.bs = store, bs
-        self.path = os.path.join(store, "postgresql", "wal")
-        os.makedirs(self.path)
-
-    def take(self, log, *indexes, form="", old=True):
-        for index in indexes or range(len(log.names)):
-            to = os.path.join(self.path, log.names[index] + form)
-            shutil.copyfile(log.path(index), to)
-            if old:
-                os.utime(to, (time.time() - 3600,) * 2)
-
-    def settle(self, expect=0):
-        return self.bs.json("settle", "postgresql", "--store", self.store, expect=expect)
-
-    def files(self):
-        return sorted(os.listdir(self.path))
-
-    def catalog(self):
-        with open(os.path.join(self.store, ".blackstart/store.json"), encoding="utf-8") as file:
-            return os.path.join(self.bs.state, "blackstart", json.load(file)["id"], "catalog.db")
-
-    def rows(self, what="number, state, is_stored_plain, stored_bytes, end_position, commits,"
-             " first_time, last_time, message"):
-        with sqlite3.connect(self.catalog()) as db:
-            return db.execute(f"SELECT {what} FROM piece ORDER BY branch, number").fetchall()
-
-    def marks(self):
-        with sqlite3.connect(self.catalog()) as db:
-            return db.execute("SELECT branch, number, position, time, name FROM mark").fetchall()
-
-    def states(self):
-        return [row[0] for row in self.rows("state")]
-
-    def events(self):
-        return glob.glob(os.path.join(self.store, ".blackstart/event/postgresql/*"))
-
-    def change(self, name, offset, data):
-        with open(os.path.join(self.path, name), "r+b") as file:
-            file.seek(offset)
-            file.write(data)
 
 
 def plain_of(path):
@@ -250,63 +166,6 @@ def test_what_is_damaged_is_named_and_never_removed(log, wal, damage, says):
     assert set(wal.states()) == {SOUND}
 
 
-def again(wal, expect=0):
-    return wal.bs.run("settle", "postgresql", "--again", "--store", wal.store, expect=expect)
-
-
-@pytest.fixture
-def rotten(log, wal):
-    """All sound and compressed; then a bit of the third changes, and nothing else of the file."""
-    wal.take(log, *range(len(log.names) - 1), form=".partial")
-    wal.take(log, len(log.names) - 1)
-    wal.settle()
-    rows = wal.rows()
-    name = log.names[2] + ".zst"
-    path = os.path.join(wal.path, name)
-    times = os.stat(path)
-    flip_bit(path, times.st_size // 2)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return name, path, rows
-
-
-def test_what_has_rotted_since_is_found_when_it_is_read_again(log, wal, rotten):
-    name, path, rows = rotten
-    assert wal.settle()["damaged"] == 0, "what is known to be sound is not read each time"
-    result = again(wal, expect=6)
-    assert name in result.err and "segments of its log are damaged" in result.err
-    assert wal.states()[2] == DAMAGED and wal.states().count(SOUND) == len(log.names) - 1
-    assert [row for index, row in enumerate(wal.rows()) if index != 2] == rows[:2] + rows[3:]
-    flip_bit(path, os.path.getsize(path) // 2)
-    assert f"{len(log.names)} segments of its log read again, 0 damaged" in again(wal).out
-    assert [row[:3] + row[4:] for row in wal.rows()] == [row[:3] + row[4:] for row in rows]
-
-
-def test_reading_again_changes_no_more_than_what_it_finds(log, wal):
-    """It goes on for long, beside the settling of what arrives: that is none of its business."""
-    wal.take(log, *range(len(log.names) - 2), form=".partial")
-    wal.settle()
-    wal.take(log, len(log.names) - 2, len(log.names) - 1, form=".partial")
-    files, rows = wal.files(), wal.rows()
-    os.rename(os.path.join(wal.path, files[0]), os.path.join(wal.store, "elsewhere"))
-    again(wal)
-    assert wal.files() == files[1:] and wal.rows() == rows
-    wal.settle()
-    assert len(wal.rows()) > len(rows)
-
-
-def test_verify_all_reads_the_logs(log, wal, bs, rotten):
-    name, path, _ = rotten
-    result = bs.run("verify", "--all", "--store", wal.store, "--level", "0", expect=6)
-    assert "DAMAGED log of 'postgresql'" in result.out and name in result.err
-    bs.ok("verify", "--all", "--store", wal.store, "--kind", "base")
-    bs.ok("verify", "--all", "--store", wal.store, "--source", "other")
-    flip_bit(path, os.path.getsize(path) // 2)
-    wal.settle()
-    assert wal.states().count(SOUND) == len(log.names)
-    log_read, = bs.json("verify", "--all", "--store", wal.store)["logs"]
-    assert log_read == {"source": "postgresql", "checked": len(log.names), "damaged": 0, "warnings": []}
-
-
 def test_a_file_that_is_still_being_copied_is_waited_for(log, wal):
     wal.take(log, 0)
     wal.take(log, 1, old=False)
@@ -390,35 +249,6 @@ def test_settle_follows_lines_and_ends_when_told(log, wal, bs):
         process.kill()
         process.wait()
     assert wal.files()[1] == log.names[1] + ".zst"
-
-
-def wake(process):
-    process.stdin.write(b"x\n")
-    process.stdin.flush()
-    time.sleep(0.05)
-
-
-def test_the_receivers_settle_reads_a_little_of_what_is_there_every_ten_minutes(wal, bs, work, rotten):
-    """All of it in its turn: what has rotted is found without anybody asking, and said once."""
-    name, _, rows = rotten
-    now = f"{time.time()} {time.clock_gettime(time.CLOCK_BOOTTIME)} {time.time()}"
-    env = {**bs.env, "LD_PRELOAD": build_clock(work), "FAST_CLOCK": f"1200 {now}"}
-    process = subprocess.Popen([BINARY, "settle", "postgresql", "--store", wal.store, "--follow"],
-                               stdin=subprocess.PIPE, env=env, stderr=subprocess.PIPE)
-    try:
-        deadline = time.monotonic() + 60
-        while DAMAGED not in wal.states():
-            assert time.monotonic() < deadline
-            wake(process)
-        enough = time.monotonic() + 1.5 * 0.5 * len(rows)
-        while time.monotonic() < enough:
-            wake(process)
-    finally:
-        process.terminate()
-        _, said = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert said.decode().count(name) == 1, said.decode()
-    assert wal.states() == [DAMAGED if index == 2 else SOUND for index in range(len(rows))]
 
 
 def test_settle_ends_with_its_input(log, wal, bs):

@@ -36,6 +36,8 @@ struct feed_sink {
 	const char *name;
 	uint64_t segment_bytes;
 	uint64_t bytes;
+	uint64_t until; /* enough, when a record that begins here or later is whole; 0: all of it */
+	bool is_enough;
 };
 
 static int
@@ -50,6 +52,10 @@ feed_write(struct sink *sink, const void *data, size_t size, struct err *err)
 	if (wal_reader_feed(feed->reader, data, size, err) < 0)
 		return -1;
 	feed->bytes += size;
+	feed->is_enough = feed->until != 0 &&
+	    wal_reader_summary(feed->reader)->last_lsn >= feed->until;
+	if (feed->is_enough)
+		return err_set(err, ERR_LIMIT, "it is enough");
 
 	return feed->also != NULL ? sink_write(feed->also, data, size, err) : 0;
 }
@@ -65,10 +71,10 @@ stored_name(const struct wal_chain *chain, const struct wal_link *link, char *re
 	(void)wal_stored_name(name, link->form, ret_stored);
 }
 
-/* Every byte of it through the reader, which expects it. */
+/* Its bytes through the reader, which expects it: all, or see feed_sink.until; 1: it was enough. */
 static int
 feed_segment(struct wal_chain *chain, const struct wal_link *link, struct sink *also,
-    struct err *err)
+    uint64_t until, struct err *err)
 {
 	const struct expand_options options = {
 		.is_zstd = link->form == WAL_FORM_PACKED,
@@ -82,12 +88,19 @@ feed_segment(struct wal_chain *chain, const struct wal_link *link, struct sink *
 		.also = also,
 		.name = stored,
 		.segment_bytes = chain->segment_bytes,
+		.until = until,
 	};
 
 	stored_name(chain, link, stored);
 	blob = archive_get(chain->archive, stored, err);
-	if (blob == NULL || expand(blob, &options, &feed.base, err) < 0)
+	if (blob == NULL)
 		return -1;
+	if (expand(blob, &options, &feed.base, err) < 0) {
+		if (!feed.is_enough)
+			return -1;
+		err_clear(err);
+		return 1;
+	}
 	if (feed.bytes < chain->segment_bytes)
 		return err_set(err, ERR_DATA,
 		    "'%s' is cut off: %" PRIu64 " of %" PRIu64 " bytes are there", stored,
@@ -169,7 +182,7 @@ warm_up(struct wal_chain *chain, const struct wal_link *link, struct err *err)
 			.form = piece->is_stored_plain ? WAL_FORM_PLAIN : WAL_FORM_PACKED,
 		};
 
-		(void)feed_segment(chain, &one, NULL, &why);
+		(void)feed_segment(chain, &one, NULL, 0, &why);
 	}
 	if (why.kind == ERR_CANCELLED) {
 		*err = why;
@@ -203,7 +216,7 @@ read_segment(struct wal_chain *chain, const struct wal_link *link, struct sink *
 {
 	const struct wal_summary *summary = wal_reader_summary(chain->reader);
 
-	if (feed_segment(chain, link, also, err) < 0) {
+	if (feed_segment(chain, link, also, 0, err) < 0) {
 		wal_chain_break(chain);
 		return -1;
 	}
@@ -237,4 +250,19 @@ wal_chain_read_alone(struct wal_chain *chain, const struct wal_link *link,
 	begin(chain, link->timeline, link->number);
 
 	return read_segment(chain, link, NULL, ret_note, err);
+}
+
+int
+wal_chain_join(struct wal_chain *chain, const struct wal_link *links, size_t count,
+    bool *ret_is_joined, struct err *err)
+{
+	uint64_t begin = chain->next * chain->segment_bytes;
+	int result = 0;
+
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = feed_segment(chain, &links[i], NULL, begin, err);
+	wal_chain_break(chain);
+	*ret_is_joined = result == 1;
+
+	return result < 0 ? -1 : 0;
 }

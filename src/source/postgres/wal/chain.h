@@ -6,6 +6,7 @@
 #define SOURCE_POSTGRES_WAL_CHAIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/scope.h"
@@ -50,6 +51,14 @@ int wal_chain_read(struct wal_chain *chain, const struct wal_link *link, struct 
 /* The same, whatever was before it. */
 int wal_chain_read_alone(struct wal_chain *chain, const struct wal_link *link,
     struct wal_note *ret_note, struct err *err) MUST_CHECK;
+
+/*
+ * Read on, into the segments that follow, until a record that begins in them is whole: so the one
+ * that crosses into them is right, and theirs hangs on it.  Not joined: they hold no such record.
+ * The chain is broken behind it.
+ */
+int wal_chain_join(struct wal_chain *chain, const struct wal_link *links, size_t count,
+    bool *ret_is_joined, struct err *err) MUST_CHECK;
 
 /* As if nothing was read before. */
 void wal_chain_break(struct wal_chain *chain);

@@ -173,9 +173,8 @@ count_confirmed(struct settle *settle, const struct piece *found)
 		settle_count_damaged(settle, found);
 }
 
-/* Read it; `row` is what the index has of it, NULL: nothing. */
-static int
-check_item(struct settle *settle, const struct wal_item *item, const struct piece *row,
+int
+settle_check(struct settle *settle, const struct wal_item *item, const struct piece *row,
     enum wal_form form, const struct archive_entry *entry, struct err *err)
 {
 	SCOPED(wal_note_done) struct wal_note note = { .segment_bytes = 0 };
@@ -279,9 +278,8 @@ is_arriving(const struct settle *settle, const struct archive_entry *entry, enum
 	    clock_wall().us - entry->modified.us < COPY_QUIET_S * US_PER_S;
 }
 
-/* A file that went since the folder was read, as a retention removes it, is no failure. */
-static int
-skip_if_gone(struct err *err)
+int
+settle_skip_if_gone(struct err *err)
 {
 	if (err->kind != ERR_NOT_FOUND)
 		return -1;
@@ -300,7 +298,7 @@ look_at_file(struct settle *settle, const struct wal_item *item, const struct pi
 
 	(void)settle_name(settle, item, form, stored);
 	if (archive_stat(settle->archive, &entry, err) < 0)
-		return skip_if_gone(err);
+		return settle_skip_if_gone(err);
 	if (is_settled(settle, item, row, &entry, form) == 1)
 		return 0;
 	if (is_arriving(settle, &entry, form) ||
@@ -314,28 +312,9 @@ look_at_file(struct settle *settle, const struct wal_item *item, const struct pi
 
 	if (is_done)
 		return 0;
-	if (check_item(settle, item, row, form, &entry, err) < 0)
-		return skip_if_gone(err);
+	if (settle_check(settle, item, row, form, &entry, err) < 0)
+		return settle_skip_if_gone(err);
 	remember_late(settle, item, row);
-
-	return 0;
-}
-
-/* What lies there long since: a bit of it may have changed, and nobody has looked. */
-static int
-read_again(struct settle *settle, const struct wal_item *item, const struct piece *row,
-    enum wal_form form, struct err *err)
-{
-	char stored[WAL_STORED_NAME_SIZE];
-	struct archive_entry entry = { .name = stored };
-
-	progress_add(settle->report->progress, settle->inventory.segment_bytes);
-	if (row == NULL || (item->has & (WAL_HAS_PACKED | WAL_HAS_PLAIN)) == 0)
-		return 0;
-	(void)settle_name(settle, item, form, stored);
-	if (archive_stat(settle->archive, &entry, err) < 0 ||
-	    check_item(settle, item, row, form, &entry, err) < 0)
-		return skip_if_gone(err);
 
 	return 0;
 }
@@ -348,8 +327,6 @@ settle_item(struct settle *settle, const struct wal_item *item, const struct pie
 
 	if (stop_check(err) < 0)
 		return -1;
-	if (settle->report->is_again)
-		return read_again(settle, item, row, form, err);
 	if ((item->has & (WAL_HAS_PACKED | WAL_HAS_PLAIN)) == 0) {
 		size_t index = (size_t)(item - settle->inventory.items.items);
 
@@ -371,19 +348,7 @@ settle_item(struct settle *settle, const struct wal_item *item, const struct pie
 
 /* ---- all of them ---- */
 
-/*
- * Its file is no more.  Reading again goes on for long, and beside the settling of what arrives:
- * what it does not know of is newer than its list of files.
- */
-static int
-forget_row(struct settle *settle, uint32_t timeline, uint64_t number, struct err *err)
-{
-	return settle->report->is_again
-	    ? 0
-	    : archive_index_remove(settle->archive, timeline, number, err);
-}
-
-/* Rows and items of one timeline in one range of numbers, side by side. */
+/* Rows and items of one timeline in one range of numbers, side by side; a row without a file goes. */
 static int
 settle_range(struct settle *settle, const struct wal_item *items, size_t count,
     const struct pieces *rows, struct err *err)
@@ -395,8 +360,8 @@ settle_range(struct settle *settle, const struct wal_item *items, size_t count,
 
 		for (; at < rows->items.count && rows->items.items[at].number < items[i].number;
 		     at++) {
-			if (forget_row(settle, items[i].timeline, rows->items.items[at].number,
-				err) < 0)
+			if (archive_index_remove(settle->archive, items[i].timeline,
+				rows->items.items[at].number, err) < 0)
 				return -1;
 		}
 		if (at < rows->items.count && rows->items.items[at].number == items[i].number)
@@ -405,8 +370,8 @@ settle_range(struct settle *settle, const struct wal_item *items, size_t count,
 			return -1;
 	}
 	for (; at < rows->items.count; at++) {
-		if (forget_row(settle, rows->items.items[at].branch, rows->items.items[at].number,
-			err) < 0)
+		if (archive_index_remove(settle->archive, rows->items.items[at].branch,
+			rows->items.items[at].number, err) < 0)
 			return -1;
 	}
 
@@ -460,9 +425,10 @@ settle_items(struct settle *settle, struct err *err)
 		uint64_t to = is_last ? INT64_MAX : items[count - 1].number;
 		SCOPED(pieces_done) struct pieces rows = { .items = { .count = 0 } };
 
-		if (archive_index_list(settle->archive, items->timeline, from, to, &rows, err) <
-			0 ||
-		    settle_range(settle, items, count, &rows, err) < 0)
+		if (archive_index_list(settle->archive, items->timeline, from, to, &rows, err) < 0)
+			return -1;
+		if ((settle->report->is_again ? settle_items_again : settle_range)(settle, items,
+			count, &rows, err) < 0)
 			return -1;
 		from = is_last ? 0 : to + 1;
 		i += count;

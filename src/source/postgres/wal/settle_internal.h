@@ -54,6 +54,24 @@ void settle_count_damaged(struct settle *settle, const struct piece *row);
 int settle_read(struct settle *settle, const struct wal_item *item, enum wal_form form,
     struct sink *also, struct wal_note *ret_note, char **ret_damage, struct err *err) MUST_CHECK;
 
+/*
+ * Read a file and write down what was found; `row` is what the index has of it, NULL: nothing.
+ * `entry` is the file as it was just before.
+ */
+int settle_check(struct settle *settle, const struct wal_item *item, const struct piece *row,
+    enum wal_form form, const struct archive_entry *entry, struct err *err) MUST_CHECK;
+
+/* A file that went since the folder was read, as a retention removes it, is no failure. */
+int settle_skip_if_gone(struct err *err) MUST_CHECK;
+
+/*
+ * Read again what lies there long since: a bit of it may have changed, and nobody has looked.
+ * Items of one timeline, and the rows of their numbers.  It goes on for long, beside the settling
+ * of what arrives: rows without an item are newer than the list of files, and stay.
+ */
+int settle_items_again(struct settle *settle, const struct wal_item *items, size_t count,
+    const struct pieces *rows, struct err *err) MUST_CHECK;
+
 /* The user's copy beside ours, if there is one: the same, or a second server's. */
 int settle_compare_copies(struct settle *settle, const struct wal_item *item, struct err *err)
     MUST_CHECK;

@@ -10,8 +10,8 @@
  * A failure surfaces where its slot stands in the order, so everything before it still arrives.
  * Pool threads take no signals.
  */
-#ifndef STREAM_POOL_INTERNAL_H
-#define STREAM_POOL_INTERNAL_H
+#ifndef STREAM_POOL_H
+#define STREAM_POOL_H
 
 #include <stdbool.h>
 
