@@ -18,7 +18,7 @@ struct err;
 	F(PQconnectStartParams) F(PQconnectionNeedsPassword) F(PQconsumeInput) \
 	F(PQerrorMessage) F(PQexec) F(PQfinish) F(PQflush) F(PQfname) F(PQfreeCancel) \
 	F(PQfreemem) F(PQftype) F(PQgetCancel) F(PQgetCopyData) F(PQgetResult) \
-	F(PQgetisnull) F(PQgetlength) F(PQgetvalue) F(PQhostaddr) F(PQisBusy) \
+	F(PQgetisnull) F(PQgetlength) F(PQgetlineAsync) F(PQgetvalue) F(PQhostaddr) F(PQisBusy) \
 	F(PQnfields) F(PQntuples) F(PQparameterStatus) F(PQputCopyData) \
 	F(PQputCopyEnd) F(PQresStatus) F(PQreset) F(PQresultErrorField) \
 	F(PQresultErrorMessage) F(PQresultStatus) F(PQsendQuery) F(PQsendQueryParams) \

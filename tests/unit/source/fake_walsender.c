@@ -175,6 +175,15 @@ send_data(int fd, const struct fake_walsender *fake, char type, const char *data
 	str_done(&body);
 }
 
+static void
+send_long(int fd, const struct fake_walsender *fake)
+{
+	enum { LONG_BYTES = 2 * 1024 * 1024 };
+	SCOPED(freep) char *zeros = xcalloc(LONG_BYTES, 1);
+
+	send_data(fd, fake, 'd', zeros, LONG_BYTES);
+}
+
 /* ---- what it has ----------------------------------------------------------------------------------- */
 
 static void
@@ -286,6 +295,10 @@ send_archive(int fd, const struct fake_walsender *fake)
 	send_data(fd, fake, 'd', tar.data + half, tar.size - half);
 	if (fake->sends_unknown_message)
 		send_data(fd, fake, 'x', "?", 1);
+	if (fake->sends_long_message)
+		send_long(fd, fake);
+	if (fake->sends_nonsense)
+		send_bytes(fd, "d\0\0\0\1", 5);
 	str_done(&tar);
 }
 

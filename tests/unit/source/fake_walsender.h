@@ -21,6 +21,8 @@ struct fake_walsender {
 	bool lacks_manifest;
 	bool sends_archive_twice;
 	bool sends_unknown_message;
+	bool sends_long_message;    /* of 2 MiB */
+	bool sends_nonsense;        /* a message that is shorter than its own head */
 	bool cuts_connection;       /* after the first half of the archive */
 	bool hangs;                 /* instead */
 	const char *final_sqlstate; /* an error in place of the end; NULL: none */

@@ -166,6 +166,9 @@ test_hostile_streams(void **state)
 		expect_failure((struct fake_walsender){ .archive_name = names[i] }, ERR_PEER,
 		    "nobody expects");
 	expect_failure((struct fake_walsender){ .sends_unknown_message = true }, ERR_PEER, "0x78");
+	expect_failure((struct fake_walsender){ .sends_long_message = true }, ERR_PEER,
+	    "a message of 1048576 bytes or more");
+	expect_failure((struct fake_walsender){ .sends_nonsense = true }, ERR_NET, "lost");
 	expect_failure((struct fake_walsender){ .sends_archive_twice = true }, ERR_PEER,
 	    "nobody expects");
 	expect_failure((struct fake_walsender){ .lacks_manifest = true }, ERR_PEER, "no manifest");

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "os/random.h"
 #include "os/stop.h"
+#include "source/postgres/copy_data_internal.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres_internal.h"
 
@@ -27,6 +28,7 @@ enum {
 
 struct base_stream {
 	PGconn *conn;
+	struct pg_copy_place place;
 	struct base_server server;
 	const struct base_stream_handler *handler;
 	struct base_start *start;
@@ -103,6 +105,7 @@ base_stream_free(struct base_stream *stream)
 	if (stream == NULL)
 		return;
 	pg_close(stream->conn);
+	pg_copy_place_done(&stream->place);
 	free(stream->server.system_identifier);
 	free(stream);
 }
@@ -323,20 +326,20 @@ take_message(struct base_stream *stream, const char *data, size_t size, struct e
 
 /*
  * The next message, waiting when there is none.  Reading comes before polling: while the server
- * is the faster one, no poll is needed at all.  *ret_size is 0 at the end of the copy.
+ * is the faster one, no poll is needed at all.  *ret_data is NULL at the end of the copy.
  */
 static int
-next_message(struct base_stream *stream, char **ret_data, size_t *ret_size, struct err *err)
+next_message(struct base_stream *stream, const char **ret_data, size_t *ret_size, struct err *err)
 {
 	bool has_read = false;
+	bool is_over;
 
 	for (;;) {
-		int size = libpq.PQgetCopyData(stream->conn, ret_data, 1);
-
-		if (size != 0) {
-			*ret_size = size > 0 ? (size_t)size : 0;
-			return size == -2 ? unexpected(stream, NULL, "data", err) : 0;
-		}
+		if (pg_copy_take(&stream->place, stream->conn, "the server ended the base backup",
+			ret_data, ret_size, &is_over, err) < 0)
+			return wrap_reached(stream, err);
+		if (*ret_data != NULL || is_over)
+			return 0;
 		if (has_read && pg_wait_readable(stream->conn, err) < 0)
 			return wrap_reached(stream, err);
 		if (libpq.PQconsumeInput(stream->conn) == 0)
@@ -351,8 +354,8 @@ receive_copy(struct base_stream *stream, struct err *err)
 	bool is_typed = stream->server.version >= VERSION_TYPED_MESSAGES;
 
 	for (;;) {
-		char *data = NULL;
-		size_t size = 0;
+		const char *data;
+		size_t size;
 		int result;
 
 		if (stop_check(err) < 0) {
@@ -365,7 +368,6 @@ receive_copy(struct base_stream *stream, struct err *err)
 			return 0;
 		result = is_typed ? take_message(stream, data, size, err)
 				  : take_data(stream, data, size, err);
-		libpq.PQfreemem(data);
 		if (result < 0)
 			return -1;
 	}

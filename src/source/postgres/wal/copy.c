@@ -11,6 +11,7 @@
 #include "base/parse.h"
 #include "base/str.h"
 #include "os/stop.h"
+#include "source/postgres/copy_data_internal.h"
 #include "source/postgres/lsn.h"
 #include "source/postgres/postgres_internal.h"
 #include "source/postgres/wal/messages.h"
@@ -30,6 +31,7 @@ struct copy {
 	struct wal_stream *stream;
 	const struct wal_stream_request *request;
 	const struct wal_stream_handler *handler;
+	struct pg_copy_place place;
 	uint64_t written_lsn; /* behind what the handler was given */
 	uint64_t durable_lsn; /* behind what it made durable */
 	uint64_t end_lsn;     /* of the server's WAL */
@@ -154,25 +156,19 @@ take_messages(struct copy *copy, size_t *ret_size, struct err *err)
 
 	*ret_size = 0;
 	while (!copy->is_over && total < BATCH_BYTES) {
-		char *data = NULL;
-		int size = libpq.PQgetCopyData(copy->stream->conn, &data, 1);
-		int result;
+		const char *data;
+		size_t size;
 
-		if (size == 0)
+		if (pg_copy_take(&copy->place, copy->stream->conn, "the stream broke", &data, &size,
+			&copy->is_over, err) < 0)
+			return -1;
+		if (data == NULL && !copy->is_over)
 			break;
-		if (size == -2)
-			return pg_error(copy->stream->conn, NULL, err, "the stream broke");
 		copy->heard = clock_mono();
 		copy->has_pinged = false;
-		if (size == -1) {
-			copy->is_over = true;
-			break;
-		}
-		result = take_message(copy, data, (size_t)size, err);
-		libpq.PQfreemem(data);
-		if (result < 0)
+		if (data != NULL && take_message(copy, data, size, err) < 0)
 			return -1;
-		total += (size_t)size;
+		total += size;
 	}
 	*ret_size = total;
 
@@ -405,14 +401,17 @@ wal_stream_run(struct wal_stream *stream, const struct wal_stream_request *reque
 		.is_over = false,
 	};
 	bool is_copying = false;
+	int result = 0;
 
 	if (begin(stream, request, &is_copying, &outcome, err) < 0)
 		return -1;
 	if (is_copying && libpq.PQsetnonblocking(stream->conn, 1) < 0)
 		return pg_error(stream->conn, NULL, err, "cannot receive WAL");
-	if (is_copying && run(&copy, &outcome, err) < 0)
-		return -1;
-	*ret_outcome = outcome;
+	if (is_copying)
+		result = run(&copy, &outcome, err);
+	pg_copy_place_done(&copy.place);
+	if (result == 0)
+		*ret_outcome = outcome;
 
-	return 0;
+	return result;
 }
