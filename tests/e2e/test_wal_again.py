@@ -80,8 +80,10 @@ def test_verify_all_reads_the_logs(log, wal, bs, rotten):
     name, path, rows = rotten
     result = bs.run("verify", "--all", "--store", wal.store, "--level", "0", expect=6)
     assert "DAMAGED log of 'postgresql'" in result.out and name in result.err
-    bs.ok("verify", "--all", "--store", wal.store, "--kind", "base")
-    bs.ok("verify", "--all", "--store", wal.store, "--source", "other")
+    assert result.err.count("segments of its log are damaged") == 1, "it is said once"
+    for words, none in ((["--kind", "base"], "no backup of kind 'base'"),
+                        (["--source", "other"], "no backup of source 'other'")):
+        assert none in bs.run("verify", "--all", "--store", wal.store, *words, expect=3).err
     flip_bit(path, os.path.getsize(path) // 2)
     wal.settle()
     assert wal.states().count(SOUND) == len(rows)

@@ -135,7 +135,11 @@ pass_over(struct climbs *climbs, const struct err *failure, struct err *err)
 		*err = *failure;
 		return -1;
 	}
-	log_err(failure);
+	/* A single one is the command's own error: it is said once, at the end. */
+	if (climbs->failed == 1)
+		log_err(&climbs->worst);
+	if (climbs->failed > 0)
+		log_err(failure);
 	note_failure(climbs, failure);
 
 	return 0;
@@ -210,6 +214,20 @@ read_logs(struct climbs *climbs, size_t *count, struct err *err)
 
 /* ---- which ---------------------------------------------------------------------------------- */
 
+/* A store without anything in it is as a rule not the one that was meant. */
+static void
+tell_nothing(struct climbs *climbs, const struct backup_filter *filter)
+{
+	const char *source = filter->source;
+	const char *kind = filter->kind;
+
+	log_warning("nothing is verified: the store has no backup%s%s%s%s%s%s",
+	    kind != NULL ? " of kind '" : "", kind != NULL ? kind : "", kind != NULL ? "'" : "",
+	    source != NULL ? " of source '" : "", source != NULL ? source : "",
+	    source != NULL ? "'" : "");
+	climbs->warnings++;
+}
+
 static int
 climb_all(struct climbs *climbs, struct err *err)
 {
@@ -235,6 +253,8 @@ climb_all(struct climbs *climbs, struct err *err)
 	}
 	if (filter.kind == NULL && read_logs(climbs, &count, err) < 0)
 		return -1;
+	if (count == 0)
+		tell_nothing(climbs, &filter);
 	if (climbs->failed == 0)
 		return 0;
 	if (climbs->failed == 1) {
