@@ -56,7 +56,8 @@ INSERT = "INSERT INTO commits (client, at) VALUES (:client_id, now());\n"
 NOTES = [
     "The rows about the log use a server of their own with pgbench's tables, and segments of "
     "16 MiB that it wrote before. Both receivers got the same log from a copy of one slot, and "
-    "take turns; ours is timed until everything is compressed, checked and indexed as well.",
+    "take turns; ours is timed until everything is compressed, checked and indexed as well, and "
+    "once more kept to one core by taskset, which its children inherit; the peer may use both.",
     "A commit's latency is what pgbench measured of a single-row insert, with "
     "synchronous_commit=on and the receiver as the only standby that must have it; each round "
     "begins at a checkpoint, with nothing to catch up.",
@@ -80,10 +81,11 @@ class Receiver:
         self.how_to_end = how_to_end
         self.process = None
 
-    def start(self, runner, extra=()):
+    def start(self, runner, keeper=(), extra=()):
+        """With a keeper (a program that becomes the one behind it), and words at the end."""
         self.log = open(os.path.join(runner.folder, self.name + ".log"), "w+b")
         self.began = time.perf_counter()
-        self.process = subprocess.Popen([*self.argv, *extra], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*keeper, *self.argv, *extra], stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, cwd=runner.folder,
                                         env={**runner.env, **self.env}, start_new_session=True,
                                         **runner.who)
@@ -411,7 +413,7 @@ class WalBench:
         receiver.ready()
         self.slot(receiver)
         os.sync()
-        receiver.start(self.runner, extra)
+        receiver.start(self.runner, extra=extra)
         try:
             self.wait_for(receiver, "to stream", lambda: self.cluster.sql(
                 "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND "
@@ -441,39 +443,51 @@ class WalBench:
     # --- catching up --------------------------------------------------------
 
     def receive(self):
-        ours = Contestant(f"{OURS}, catching up", [self.options.program, "-c", self.conf, "run",
-                                                   "pg-wal"], is_ours=True, shown="receiver")
+        ours = self.ours(f"{OURS}, catching up", "run", "pg-wal", shown="receiver")
+        kept = self.ours(f"{OURS}, catching up on one core", "run", "pg-wal", shown="receiver")
         peer = Contestant(f"{PEER}, catching up", [self.bench.cluster.tool("pg_receivewal")])
-        self.bench.contestants += [ours, peer]
+        self.bench.contestants += [ours, kept, peer]
         if self.bench.wants("receive"):
-            for number, (receiver, contestant) in itertools.product(
-                    range(self.options.runs + 1), zip(self.make_receivers(), (ours, peer))):
-                contestant.argv = receiver.argv
-                sample = self.catch_up(receiver)
-                say(f"receive: {'warm-up' if number == 0 else f'run {number}'}: {receiver.name}: "
+            mine, theirs = self.make_receivers()
+            turns = [(mine, ours, ()), (mine, kept, ("taskset", "-c", str(self.last_core()))),
+                     (theirs, peer, ())]
+            for number, (receiver, contestant, keeper) in itertools.product(
+                    range(self.options.runs + 1), turns):
+                contestant.argv = [*keeper, *receiver.argv]
+                sample = self.catch_up(receiver, keeper)
+                say(f"receive: {'warm-up' if number == 0 else f'run {number}'}: {contestant.key}: "
                     f"{sample.seconds:.2f} s, {sample.cpu_seconds:.2f} s of CPU, "
                     f"{sample.peak_kib / 1024:.1f} MiB")
                 if number > 0:
                     contestant.samples.append(sample)
-        cpu = Row("the same: cores that it uses, compression and check included", "", 1)
+        what = "WAL received, fsynced, compressed and checked"
+        against = f"{PEER}, neither compressed nor checked"
+        cores = Row("the same: cores that it uses", "", None)
         memory = Row("the same: memory of the receiver", "", 16, " MiB")
+        kept_cores = Row("the same, kept to one core: cores that it uses", "", 1)
+        for row, each in ((cores, ours), (kept_cores, kept)):
+            if each.samples:
+                row.value = each.cpu_median() / each.median()
         if ours.samples:
-            cpu.value = ours.cpu_median() / ours.median()
-            memory.value = math.ceil(ours.peak_mib() * 10) / 10
-        self.row(speed_row("WAL received, fsynced, compressed and checked",
-                           f"{PEER}, neither compressed nor checked", 1, ours, peer), cpu, memory)
+            memory.value = math.ceil(max(ours.peak_mib(), kept.peak_mib()) * 10) / 10
+        self.row(speed_row(what, against, 1, ours, peer), cores, memory,
+                 speed_row(f"{what}, kept to one core", against, 1, kept, peer), kept_cores)
 
-    def catch_up(self, receiver):
+    @staticmethod
+    def last_core():
+        return max(os.sched_getaffinity(0))
+
+    def catch_up(self, receiver, keeper=()):
         receiver.ready()
         self.slot(receiver, "keeper")
         os.sync()
         if receiver.name == "peer":
-            receiver.start(self.runner, ("--endpos", self.end_lsn))
+            receiver.start(self.runner, keeper, ("--endpos", self.end_lsn))
             self.wait_for_end(receiver)
             seconds = time.perf_counter() - receiver.began
             peak_kib = 0
         else:
-            receiver.start(self.runner)
+            receiver.start(self.runner, keeper)
             self.wait_for(receiver, "for its segments", lambda: self.is_settled(receiver))
             seconds = time.perf_counter() - receiver.began
             peak_kib = receiver.peak_kib()
