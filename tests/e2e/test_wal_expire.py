@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from test_wal_archive import SEGMENT, Archive, log  # noqa: F401
+from archived import SEGMENT, Archive
+from test_wal_archive import log  # noqa: F401
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
