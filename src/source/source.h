@@ -140,7 +140,7 @@ struct settle_report {
 	 */
 	unsigned part, parts;
 	uint64_t check_max;        /* in: read at most so many record by record; 0: all */
-	unsigned workers;          /* in: threads that expand, or read again; 0: none */
+	unsigned workers;          /* in, of what is read again: so many threads; 0: none */
 	struct progress *progress; /* in: of what is read again; NULL: nobody looks */
 
 	uint64_t settled_count; /* tails that became compressed pieces */

@@ -76,10 +76,7 @@ static int
 feed_segment(struct wal_chain *chain, const struct wal_link *link, struct sink *also,
     uint64_t until, struct err *err)
 {
-	const struct expand_options options = {
-		.is_zstd = link->form == WAL_FORM_PACKED,
-		.workers = chain->workers,
-	};
+	const struct expand_options options = { .is_zstd = link->form == WAL_FORM_PACKED };
 	char stored[WAL_STORED_NAME_SIZE];
 	SCOPED(blob_freep) struct blob *blob = NULL;
 	struct feed_sink feed = {

@@ -18,12 +18,11 @@ struct err;
 struct sink;
 struct wal_reader;
 
-/* Zero but for the first four. */
+/* Zero but for the first three. */
 struct wal_chain {
 	struct archive *archive;
 	uint64_t segment_bytes;
 	uint64_t system_identifier; /* 0: that of the first one read */
-	unsigned workers;           /* threads that expand; 0: none */
 
 	struct wal_reader *reader; /* NULL: none is under way */
 	uint32_t timeline;

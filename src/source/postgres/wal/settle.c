@@ -517,7 +517,6 @@ settle_all(struct settle *settle, struct err *err)
 	settle->chain.system_identifier = settle->inventory.system_identifier;
 	for (size_t i = 0; report->parts == 0 && i < settle->inventory.warnings.count; i++)
 		settle_warn(settle, "%s", settle->inventory.warnings.items[i]);
-	settle->chain.workers = report->workers;
 	if (report->is_again)
 		progress_phase(report->progress, "reading the log",
 		    settle->inventory.items.count * settle->inventory.segment_bytes);
