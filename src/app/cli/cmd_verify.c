@@ -229,19 +229,14 @@ tell_nothing(struct climbs *climbs, const struct backup_filter *filter)
 }
 
 static int
-climb_all(struct climbs *climbs, struct err *err)
+climb_each(struct climbs *climbs, const struct backup_filter *filter, size_t *ret_count,
+    struct err *err)
 {
-	const struct cli *cli = climbs->cli;
-	const struct backup_filter filter = {
-		.source = args_text(cli->args, "source"),
-		.kind = args_text(cli->args, "kind"),
-	};
 	SCOPED(backup_rows_done) struct backup_rows rows = { .rows = { .count = 0 } };
-	size_t count;
 
-	if (catalog_backup_list(cli->wire.engine.catalog, &filter, &rows, err) < 0)
+	if (catalog_backup_list(climbs->cli->wire.engine.catalog, filter, &rows, err) < 0)
 		return -1;
-	count = rows.rows.count;
+	*ret_count = rows.rows.count;
 	for (size_t i = 0; i < rows.rows.count; i++) {
 		struct err one = ERR_INIT;
 
@@ -251,8 +246,26 @@ climb_all(struct climbs *climbs, struct err *err)
 		    pass_over(climbs, &one, err) < 0)
 			return -1;
 	}
-	if (filter.kind == NULL && read_logs(climbs, &count, err) < 0)
+
+	return filter->kind == NULL ? read_logs(climbs, ret_count, err) : 0;
+}
+
+static int
+climb_all(struct climbs *climbs, struct err *err)
+{
+	const struct args *args = climbs->cli->args;
+	const struct backup_filter filter = {
+		.source = args_text(args, "source"),
+		.kind = args_text(args, "kind"),
+	};
+	size_t count = 0;
+
+	if (climb_each(climbs, &filter, &count, err) < 0) {
+		/* What ends it is the command's error now, and not the failure that was held back. */
+		if (climbs->failed == 1)
+			log_err(&climbs->worst);
 		return -1;
+	}
 	if (count == 0)
 		tell_nothing(climbs, &filter);
 	if (climbs->failed == 0)
