@@ -134,31 +134,65 @@ first_wrong(const struct run *run)
 	return at;
 }
 
-/* For each segment: was it confirmed?  Yours. */
-static bool *
-confirm(const struct run *run, size_t step, unsigned workers, bool has_before)
+/* Ranges of a run under way, and what they have on loan. */
+struct attempt {
+	struct memory_archive archive;
+	struct wal_link *links;
+	struct wal_ranges *ranges;
+};
+
+static void
+attempt_begin(struct attempt *attempt, const struct run *run, size_t step, unsigned workers,
+    bool has_before)
 {
-	struct memory_archive archive = { .base = { .ops = &archive_ops }, .run = run };
-	struct wal_link *links = links_of(run);
+	struct err err = ERR_INIT;
+
+	*attempt = (struct attempt){
+		.archive = { .base = { .ops = &archive_ops }, .run = run },
+		.links = links_of(run),
+	};
 	const struct wal_ranges_options options = {
-		.archive = &archive.base,
+		.archive = &attempt->archive.base,
 		.segment_bytes = SEGMENT_BYTES,
 		.system_identifier = world.system_identifier,
 		.workers = workers,
 		.step = step,
-		.links = links,
+		.links = attempt->links,
 		.count = run->segments.count,
 		.has_before = has_before,
 	};
-	bool *confirmed = xcalloc(run->segments.count, sizeof(*confirmed));
-	struct err err = ERR_INIT;
-	struct wal_ranges *ranges = wal_ranges_start(&options, &err);
+	attempt->ranges = wal_ranges_start(&options, &err);
+	assert_non_null(attempt->ranges);
+}
 
-	assert_non_null(ranges);
+static bool
+attempt_next(struct attempt *attempt)
+{
+	struct err err = ERR_INIT;
+	bool is_sound;
+
+	assert_int_equal(wal_ranges_next(attempt->ranges, &is_sound, &err), 0);
+	return is_sound;
+}
+
+static void
+attempt_end(struct attempt *attempt)
+{
+	wal_ranges_free(attempt->ranges);
+	free(attempt->links);
+}
+
+/* For each segment: was it confirmed?  Yours. */
+static bool *
+confirm(const struct run *run, size_t step, unsigned workers, bool has_before)
+{
+	bool *confirmed = xcalloc(run->segments.count, sizeof(*confirmed));
+	struct attempt attempt;
+
+	attempt_begin(&attempt, run, step, workers, has_before);
 	for (size_t i = 0; i < run->segments.count; i++)
-		assert_int_equal(wal_ranges_next(ranges, &confirmed[i], &err), 0);
-	wal_ranges_free(ranges);
-	free(links);
+		confirmed[i] = attempt_next(&attempt);
+	attempt_end(&attempt);
 	return confirmed;
 }
 
@@ -326,31 +360,17 @@ test_one_that_cannot_be_read_is_not_confirmed(void **state)
 
 	(void)state;
 	for (size_t step = 1; step <= STEPS_MAX; step++) {
-		struct memory_archive archive = { .base = { .ops = &archive_ops }, .run = run };
-		struct wal_link *links = links_of(run);
-		const struct wal_ranges_options options = {
-			.archive = &archive.base,
-			.segment_bytes = SEGMENT_BYTES,
-			.system_identifier = world.system_identifier,
-			.workers = 2,
-			.step = step,
-			.links = links,
-			.count = run->segments.count,
-		};
-		struct err err = ERR_INIT;
-		struct wal_ranges *ranges;
+		struct attempt attempt;
 		bool is_sound = true;
 
 		run->segments.items[middle].number = 0;
-		ranges = wal_ranges_start(&options, &err);
-		assert_non_null(ranges);
+		attempt_begin(&attempt, run, step, 2, false);
 		for (size_t i = 0; i <= middle; i++)
-			assert_int_equal(wal_ranges_next(ranges, &is_sound, &err), 0);
+			is_sound = attempt_next(&attempt);
 		assert_false(is_sound);
 		/* Left in the middle: nobody waits for the rest. */
-		wal_ranges_free(ranges);
+		attempt_end(&attempt);
 		run->segments.items[middle].number = number;
-		free(links);
 	}
 }
 

@@ -153,19 +153,24 @@ number_items(struct wal_inventory *inventory)
 
 /* ---- the size of segments, and the system ---- */
 
+enum wal_form
+wal_item_form(const struct wal_item *item)
+{
+	return (item->has & WAL_HAS_PACKED) != 0 ? WAL_FORM_PACKED
+	    : (item->has & WAL_HAS_PLAIN) != 0   ? WAL_FORM_PLAIN
+						 : WAL_FORM_TAIL;
+}
+
 static int
 probe_item(struct archive *archive, const struct wal_item *item, struct wal_head *ret_head,
     struct err *err)
 {
-	enum wal_form form = (item->has & WAL_HAS_PACKED) != 0 ? WAL_FORM_PACKED
-	    : (item->has & WAL_HAS_PLAIN) != 0                 ? WAL_FORM_PLAIN
-							       : WAL_FORM_TAIL;
 	char name[WAL_NAME_SIZE];
 	char stored[WAL_STORED_NAME_SIZE];
 
 	(void)snprintf(name, sizeof(name), "%08X%08X%08X", item->timeline,
 	    (unsigned)(item->number >> 32), (unsigned)(item->number & UINT32_MAX));
-	(void)wal_stored_name(name, form, stored);
+	(void)wal_stored_name(name, wal_item_form(item), stored);
 
 	return wal_head_read(archive, stored, ret_head, err);
 }

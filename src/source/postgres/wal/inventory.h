@@ -30,6 +30,9 @@ struct wal_item {
 	unsigned has; /* of enum wal_has */
 };
 
+/* The file that a segment is read from: whole where there is a whole one, else its tail. */
+enum wal_form wal_item_form(const struct wal_item *item);
+
 struct wal_inventory {
 	VEC(struct wal_item) items;        /* by timeline, then number */
 	VEC(struct wal_history) histories; /* those that can be read */

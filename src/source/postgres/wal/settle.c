@@ -323,11 +323,11 @@ static int
 settle_item(struct settle *settle, const struct wal_item *item, const struct piece *row,
     struct err *err)
 {
-	enum wal_form form = (item->has & WAL_HAS_PACKED) != 0 ? WAL_FORM_PACKED : WAL_FORM_PLAIN;
+	enum wal_form form = wal_item_form(item);
 
 	if (stop_check(err) < 0)
 		return -1;
-	if ((item->has & (WAL_HAS_PACKED | WAL_HAS_PLAIN)) == 0) {
+	if (form == WAL_FORM_TAIL) {
 		size_t index = (size_t)(item - settle->inventory.items.items);
 
 		/* A tail is no piece, but where it should be whole and is damaged. */

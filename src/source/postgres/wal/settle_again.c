@@ -7,24 +7,12 @@
 #include "source/postgres/wal/ranges.h"
 #include "source/postgres/wal/settle_internal.h"
 
-static enum wal_form
-form_of(const struct wal_item *item)
-{
-	return (item->has & WAL_HAS_PACKED) != 0 ? WAL_FORM_PACKED : WAL_FORM_PLAIN;
-}
-
-static bool
-is_whole(const struct wal_item *item)
-{
-	return (item->has & (WAL_HAS_PACKED | WAL_HAS_PLAIN)) != 0;
-}
-
 /* `is_confirmed`: it was just read from one end to the other, and is right. */
 static int
 look_again(struct settle *settle, const struct wal_item *item, const struct piece *row,
     bool is_confirmed, struct err *err)
 {
-	enum wal_form form = form_of(item);
+	enum wal_form form = wal_item_form(item);
 	char stored[WAL_STORED_NAME_SIZE];
 	struct archive_entry entry = { .name = stored };
 	int result = 0;
@@ -32,7 +20,7 @@ look_again(struct settle *settle, const struct wal_item *item, const struct piec
 	if (stop_check(err) < 0)
 		return -1;
 	progress_add(settle->report->progress, settle->inventory.segment_bytes);
-	if (row == NULL || !is_whole(item))
+	if (row == NULL || form == WAL_FORM_TAIL)
 		return 0;
 	(void)settle_name(settle, item, form, stored);
 	if (archive_stat(settle->archive, &entry, err) < 0)
@@ -61,7 +49,8 @@ count_run(const struct wal_item *items, const struct piece *const *rows, size_t 
 	size_t run = 0;
 
 	while (run < count && rows[run] != NULL && rows[run]->state == PIECE_SOUND &&
-	    is_whole(&items[run]) && items[run].number == items[0].number + run)
+	    wal_item_form(&items[run]) != WAL_FORM_TAIL &&
+	    items[run].number == items[0].number + run)
 		run++;
 
 	return run;
@@ -97,7 +86,7 @@ read_run(struct settle *settle, const struct wal_item *items, const struct piece
 		links[i] = (struct wal_link){
 			.timeline = items[i].timeline,
 			.number = items[i].number,
-			.form = form_of(&items[i]),
+			.form = wal_item_form(&items[i]),
 		};
 	ranges = wal_ranges_start(&options, err);
 	if (ranges == NULL)
