@@ -3,7 +3,9 @@
 The folder `root` is the disk. A program started with env() gets the shim (shim.c), which keeps a
 durable copy of it and takes orders through a file of words (control.h).
 """
+import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import struct
@@ -80,6 +82,13 @@ class Disk:
             for word in WORDS:
                 if word not in ("seen", "failed"):
                     self.put(self.index(kind, word), 0)
+
+    @contextlib.contextmanager
+    def at_rest(self):
+        """Nobody is in the middle of a change of the durable copy, or can begin one (shadow.c)."""
+        with open(os.path.join(self.shadow, "lock"), "a", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     # --- power --------------------------------------------------------------
 

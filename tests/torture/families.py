@@ -5,7 +5,6 @@ the round (round.py): its plant, its chance, and what it has to look at in the e
 """
 import os
 import shutil
-import signal
 import time
 
 from disk import FOR_EVER
@@ -341,8 +340,7 @@ def dark_in_a_sync(day):
 def dark_on_a_new_name(day):
     """A segment was begun and acknowledged into, and the power goes before anything else."""
     go_on(day)
-    for pid in day.plant.machine.all_pids()[1:]:
-        os.kill(pid, signal.SIGSTOP)
+    day.plant.machine.freeze_children()
     for _ in range(day.chance.randint(1, 3)):
         day.plant.server.admin("SELECT pg_switch_wal()")
         day.plant.wait_acks(day.chance.randint(3, 10))
