@@ -80,7 +80,7 @@ helper_fetch(const char *socket_path, const char *name, const char *to_path)
 
 	if (access(socket_path, F_OK) < 0)
 		return false;
-	if (feed_ask(socket_path, name, &answer, &err) < 0 ||
+	if (feed_ask(socket_path, name, to_path, &answer, &err) < 0 ||
 	    (answer.status == FEED_DELIVERED && feed_save(&answer, to_path, &err) < 0)) {
 		log_debug("helper: %s", err.msg);
 		return false;

@@ -14,15 +14,17 @@
 
 #define TAKE(pointer)                                                                              \
 	({                                                                                         \
-		__typeof__(pointer) taken_ = (pointer);                                            \
-		(pointer) = NULL;                                                                  \
+		__typeof__(pointer) *at_ = &(pointer);                                             \
+		__typeof__(pointer) taken_ = *at_;                                                 \
+		*at_ = NULL;                                                                       \
 		taken_;                                                                            \
 	})
 
 #define TAKE_FD(fd)                                                                                \
 	({                                                                                         \
-		int taken_fd_ = (fd);                                                              \
-		(fd) = -1;                                                                         \
+		int *fd_at_ = &(fd);                                                               \
+		int taken_fd_ = *fd_at_;                                                           \
+		*fd_at_ = -1;                                                                      \
 		taken_fd_;                                                                         \
 	})
 

@@ -22,10 +22,30 @@ enum {
 	SAVE_PIECE_BYTES = 4 * 1024 * 1024,
 };
 
+/* Descriptors beside a message: FEED_SPARES of them at most. */
+union rights {
+	struct cmsghdr header;
+	char space[CMSG_SPACE(FEED_SPARES * sizeof(int))];
+};
+
 void
 feed_answer_done(struct feed_answer *answer)
 {
 	closep(&answer->fd);
+}
+
+static void
+close_all(int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		closep(&fds[i]);
+}
+
+void
+feed_question_done(struct feed_question *question)
+{
+	close_all(question->spares, question->spares_count);
+	question->spares_count = 0;
 }
 
 static int
@@ -63,6 +83,44 @@ wait_for(int fd, short events, int timeout_ms, struct err *err)
 	return got > 0 ? 0 : err_set(err, ERR_TIMEOUT, "no answer within %d ms", timeout_ms);
 }
 
+/* ---- descriptors --------------------------------------------------------------------------------- */
+
+/* A message of two parts, with room for descriptors or without. */
+static struct msghdr
+message_of(struct iovec *parts, size_t parts_count, union rights *rights, size_t fds_count)
+{
+	return (struct msghdr){
+		.msg_iov = parts,
+		.msg_iovlen = parts_count,
+		.msg_control = fds_count > 0 ? rights->space : NULL,
+		.msg_controllen = fds_count > 0 ? CMSG_SPACE(fds_count * sizeof(int)) : 0,
+	};
+}
+
+static void
+put_rights(union rights *rights, const int *fds, size_t count)
+{
+	rights->header.cmsg_level = SOL_SOCKET;
+	rights->header.cmsg_type = SCM_RIGHTS;
+	rights->header.cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(&rights->header), fds, count * sizeof(int));
+}
+
+/* Those that came with a message, yours; the kernel closed what found no room in it. */
+static size_t
+take_rights(struct msghdr *message, int *ret_fds)
+{
+	const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	size_t count;
+
+	if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return 0;
+	count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(ret_fds, CMSG_DATA(header), count * sizeof(int));
+
+	return count;
+}
+
 /* ---- asking ------------------------------------------------------------------------------------ */
 
 static int
@@ -75,22 +133,15 @@ gone(struct err *err)
 static int
 receive_first(int fd, struct feed_answer *answer, size_t *ret_size, struct err *err)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { .space = { 0 } };
+	union rights rights = { .space = { 0 } };
 	char status = 0;
 	struct iovec parts[] = {
 		{ .iov_base = &status, .iov_len = 1 },
 		{ .iov_base = answer->text, .iov_len = sizeof(answer->text) - 1 },
 	};
-	struct msghdr message = {
-		.msg_iov = parts,
-		.msg_iovlen = ARRAY_SIZE(parts),
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space),
-	};
-	const struct cmsghdr *header;
+	struct msghdr message = message_of(parts, ARRAY_SIZE(parts), &rights, FEED_SPARES);
+	int fds[FEED_SPARES];
+	size_t count;
 	ssize_t got;
 
 	if (wait_for(fd, POLLIN, -1, err) < 0)
@@ -98,10 +149,11 @@ receive_first(int fd, struct feed_answer *answer, size_t *ret_size, struct err *
 	got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
 	if (got <= 0)
 		return gone(err);
-	header = CMSG_FIRSTHDR(&message);
-	if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-	    header->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&answer->fd, CMSG_DATA(header), sizeof(int));
+	count = take_rights(&message, fds);
+	if (count == 1)
+		answer->fd = fds[0];
+	else
+		close_all(fds, count);
 	answer->status = (enum feed_status)status;
 	*ret_size = (size_t)got - 1;
 
@@ -131,11 +183,50 @@ receive(int fd, struct feed_answer *answer, struct err *err)
 	return 0;
 }
 
+/* As many as the file system makes; who asks without any gets a copy. */
+static size_t
+make_spares(const char *path, int *ret_fds)
+{
+	const char *slash = strrchr(path, '/');
+	SCOPED(freep)
+	char *folder = xasprintf("%.*s.", slash != NULL ? (int)(slash - path + 1) : 0, path);
+	size_t count = 0;
+
+	while (count < FEED_SPARES) {
+		int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
+
+		if (fd < 0)
+			break;
+		ret_fds[count++] = fd;
+	}
+
+	return count;
+}
+
+static bool
+send_question(int fd, const char *name, const char *path)
+{
+	union rights rights = { .space = { 0 } };
+	SCOPED(freep) char *request = xasprintf("%s\n", name);
+	struct iovec part = { .iov_base = request, .iov_len = strlen(request) };
+	int spares[FEED_SPARES];
+	size_t count = make_spares(path, spares);
+	struct msghdr message = message_of(&part, 1, &rights, count);
+	ssize_t sent;
+
+	if (count > 0)
+		put_rights(&rights, spares, count);
+	sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+	close_all(spares, count);
+
+	return sent == (ssize_t)part.iov_len;
+}
+
 int
-feed_ask(const char *socket_path, const char *name, struct feed_answer *ret_answer, struct err *err)
+feed_ask(const char *socket_path, const char *name, const char *path,
+    struct feed_answer *ret_answer, struct err *err)
 {
 	SCOPED(feed_answer_done) struct feed_answer answer = { .fd = -1 };
-	SCOPED(freep) char *request = xasprintf("%s\n", name);
 	SCOPED(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address;
 
@@ -144,7 +235,7 @@ feed_ask(const char *socket_path, const char *name, struct feed_answer *ret_answ
 	if (make_address(socket_path, &address, err) < 0)
 		return -1;
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
+	    !send_question(fd, name, path)) {
 		(void)err_sys(err, "cannot ask the feeder at '%s'", socket_path);
 		err->kind = ERR_NET;
 		return -1;
@@ -195,16 +286,42 @@ copy_all(int from, int to, const char *name, struct err *err)
 	return 0;
 }
 
+/*
+ * Only a file of ours without a name can be the server's as it is; memory is on no file system
+ * that it could be linked into (EXDEV).
+ */
+static bool
+give_name(int fd, const char *path)
+{
+	char source[32];
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || st.st_nlink != 0)
+		return false;
+	(void)snprintf(source, sizeof(source), "/proc/self/fd/%d", fd);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return false;
+
+	return linkat(AT_FDCWD, source, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0;
+}
+
+static int
+copy_into(const struct feed_answer *answer, struct half_file *half, struct err *err)
+{
+	half->fd = open(half->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (half->fd < 0)
+		return err_sys(err, "cannot write '%s'", half->path);
+
+	return copy_all(answer->fd, half->fd, half->path, err);
+}
+
 int
 feed_save(const struct feed_answer *answer, const char *path, struct err *err)
 {
 	SCOPED(half_file_done)
 	struct half_file half = { .path = xasprintf("%s.blackstart", path), .fd = -1 };
 
-	half.fd = open(half.path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (half.fd < 0)
-		return err_sys(err, "cannot write '%s'", half.path);
-	if (copy_all(answer->fd, half.fd, half.path, err) < 0)
+	if (!give_name(answer->fd, half.path) && copy_into(answer, &half, err) < 0)
 		return -1;
 	if (rename(half.path, path) < 0)
 		return err_sys(err, "cannot give '%s' its name", path);
@@ -234,8 +351,24 @@ feed_listen(const char *socket_path, int *ret_fd, struct err *err)
 	return 0;
 }
 
-int
-feed_read_name(int connection, char *ret_name, struct err *err)
+/* The next piece of the name; spares come with the first, and what comes later is not kept. */
+static ssize_t
+read_piece(int connection, void *data, size_t size, struct feed_question *question)
+{
+	union rights rights = { .space = { 0 } };
+	struct iovec part = { .iov_base = data, .iov_len = size };
+	struct msghdr message = message_of(&part, 1, &rights,
+	    question->spares_count == 0 ? FEED_SPARES : 0);
+	ssize_t got = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
+
+	if (got >= 0 && message.msg_control != NULL)
+		question->spares_count = take_rights(&message, question->spares);
+
+	return got;
+}
+
+static int
+read_question(int connection, struct feed_question *question, struct err *err)
 {
 	char name[FEED_NAME_MAX + 2];
 	size_t size = 0;
@@ -246,7 +379,7 @@ feed_read_name(int connection, char *ret_name, struct err *err)
 
 		if (wait_for(connection, POLLIN, REQUEST_TIMEOUT_MS, err) < 0)
 			return -1;
-		got = read(connection, name + size, sizeof(name) - 1 - size);
+		got = read_piece(connection, name + size, sizeof(name) - 1 - size, question);
 		if (got <= 0)
 			return err_set(err, ERR_NET, "the one who asked went away");
 		size += (size_t)got;
@@ -256,7 +389,20 @@ feed_read_name(int connection, char *ret_name, struct err *err)
 	if (end == NULL)
 		return err_set(err, ERR_USAGE, "the name asked for is too long");
 	*end = '\0';
-	(void)snprintf(ret_name, FEED_NAME_MAX + 1, "%s", name);
+	(void)snprintf(question->name, sizeof(question->name), "%s", name);
+
+	return 0;
+}
+
+int
+feed_read_question(int connection, struct feed_question *ret_question, struct err *err)
+{
+	SCOPED(feed_question_done) struct feed_question question = { .spares_count = 0 };
+
+	if (read_question(connection, &question, err) < 0)
+		return -1;
+	*ret_question = question;
+	question.spares_count = 0;
 
 	return 0;
 }
@@ -264,25 +410,16 @@ feed_read_name(int connection, char *ret_name, struct err *err)
 int
 feed_send(int connection, const struct feed_answer *answer, struct err *err)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { .space = { 0 } };
+	union rights rights = { .space = { 0 } };
 	char status = (char)answer->status;
 	struct iovec parts[] = {
 		{ .iov_base = &status, .iov_len = 1 },
 		{ .iov_base = (void *)(uintptr_t)answer->text, .iov_len = strlen(answer->text) },
 	};
-	struct msghdr message = { .msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts) };
+	struct msghdr message = message_of(parts, ARRAY_SIZE(parts), &rights, answer->fd >= 0);
 
-	if (answer->fd >= 0) {
-		message.msg_control = control.space;
-		message.msg_controllen = sizeof(control.space);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &answer->fd, sizeof(int));
-	}
+	if (answer->fd >= 0)
+		put_rights(&rights, &answer->fd, 1);
 	if (sendmsg(connection, &message, MSG_NOSIGNAL) != (ssize_t)(1 + strlen(answer->text)))
 		return err_sys(err, "cannot answer");
 

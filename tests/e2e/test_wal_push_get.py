@@ -609,6 +609,134 @@ def test_helper_delivers_what_comes_next_and_ends_with_the_store(bs, archive, wo
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def recovering(archive, work):
+    """What a server in recovery has, and its helper: call it for the next segments."""
+    class Recovering:
+        def __init__(self):
+            self.data, self.runtime = os.path.join(work, "data"), os.path.join(work, "run")
+            self.folder = os.path.join(self.data, "pg_wal")
+            self.target = os.path.join(self.folder, "RECOVERYXLOG")
+            os.makedirs(self.folder)
+            os.mkdir(self.runtime, 0o700)
+            self.archive = archive
+            self.number = number_of(archive.first)
+
+        def next(self, bs):
+            name = name_of(self.number)
+            self.number += 1
+            get(bs, archive, name, "pg_wal/RECOVERYXLOG", expect=0, cwd=self.data,
+                env={"XDG_RUNTIME_DIR": self.runtime})
+            assert os.listdir(self.folder) == ["RECOVERYXLOG"]
+            with open(self.target, "rb") as a, open(plain(archive, name, work), "rb") as b:
+                assert a.read() == b.read(), name
+            return os.stat(self.target)
+
+        def helper(self):
+            """Its process, when it listens."""
+            folder = os.path.join(self.runtime, "blackstart")
+            wait(lambda: helpers(folder) and self.sockets(), "there is no helper")
+            return helpers(folder)[0]
+
+        def sockets(self):
+            folder = os.path.join(self.runtime, "blackstart")
+            return [os.path.join(folder, name) for name in os.listdir(folder)
+                    if not name.endswith(".lock")]
+
+        def spares(self):
+            """Inode and size of each file without a name that the helper has in pg_wal."""
+            found = {}
+            for fd in os.scandir(f"/proc/{self.helper()}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    if os.readlink(fd.path).startswith(os.path.realpath(self.folder) + "/#"):
+                        st = os.stat(fd.path)
+                        found[st.st_ino] = st.st_size
+            return found
+
+    plant = Recovering()
+    yield plant
+    for pid in helpers(os.path.join(plant.runtime, "blackstart")):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def wait(condition, what, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_helper_makes_ready_where_it_is_wanted(bs, recovering):
+    """The server's own file system gets the segment once: what was made ready there needs no copy,
+    and nothing of it is left when all are killed."""
+    try:
+        os.close(os.open(os.path.dirname(recovering.folder), os.O_TMPFILE | os.O_RDWR))
+    except OSError:
+        pytest.skip("a file system without O_TMPFILE")
+    recovering.next(bs)
+    recovering.helper()
+    for _ in range(2):
+        recovering.next(bs)
+    made = set()
+    for _ in range(5):
+        wait(lambda: SEGMENT_BYTES in recovering.spares().values() or made, "nothing is made ready")
+        made |= set(recovering.spares())
+        st = recovering.next(bs)
+        assert st.st_nlink == 1 and st.st_mode & 0o777 == 0o600
+        if st.st_ino in made:
+            break
+    assert st.st_ino in made, "what was made ready was copied"
+    # Four made ready and as many empty ones; more than that is closed.
+    wait(lambda: len(recovering.spares()) <= 8, "spares pile up")
+    os.kill(recovering.helper(), signal.SIGKILL)
+    assert os.listdir(recovering.folder) == ["RECOVERYXLOG"]
+
+
+def test_helper_leaves_a_full_disk_to_the_server(bs, recovering):
+    if os.geteuid() != 0:
+        pytest.skip("mounts")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SEGMENT_BYTES * 3},mode=0700", "tmpfs",
+                    recovering.folder], check=True)
+    try:
+        for _ in range(6):
+            recovering.next(bs)
+            recovering.helper()
+        assert not any(recovering.spares().values())
+    finally:
+        os.kill(recovering.helper(), signal.SIGKILL)
+        subprocess.run(["umount", "-l", recovering.folder], check=True)
+
+
+@pytest.mark.parametrize("kind", ["read only", "not empty", "a pipe", "three", "none"])
+def test_helper_with_spares_that_will_not_do(bs, recovering, work, kind):
+    """The first is asked for a name that is not ready, so that it is the spare that is tried."""
+    recovering.next(bs)
+    recovering.helper()
+    path = os.path.join(work, "spare")
+    with open(path, "wb") as file:
+        file.write(b"mine" if kind == "not empty" else b"")
+    reads, writes = os.pipe()
+    spares = {"read only": [os.open(path, os.O_RDONLY)], "not empty": [os.open(path, os.O_RDWR)],
+              "a pipe": [writes], "three": [os.open(path, os.O_RDWR) for _ in range(3)],
+              "none": []}[kind]
+    name = name_of(recovering.number + 6)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(recovering.sockets()[0])
+        socket.send_fds(client, [name.encode() + b"\n"], spares)
+        answer, got, _, _ = socket.recv_fds(client, 100, 2)
+        assert answer == b"D" and len(got) == 1, answer
+        with open(got[0], "rb") as a, open(plain(recovering.archive, name, work), "rb") as b:
+            a.seek(0)
+            assert a.read() == b.read()
+    if kind == "not empty":
+        with open(path, "rb") as file:
+            assert file.read() == b"mine"
+    for fd in {reads, writes, *spares}:
+        os.close(fd)
+    recovering.next(bs)
+
+
 def test_killed_helper_is_no_loss(bs, archive, work):
     data = os.path.join(work, "data")
     runtime = os.path.join(work, "run")

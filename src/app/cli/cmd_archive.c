@@ -167,7 +167,7 @@ get_from(const char *socket_path, const char *name, const char *path, struct err
 {
 	SCOPED(feed_answer_done) struct feed_answer answer = { .fd = -1 };
 
-	if (feed_ask(socket_path, name, &answer, err) < 0)
+	if (feed_ask(socket_path, name, path, &answer, err) < 0)
 		return -1;
 	switch (answer.status) {
 	case FEED_DELIVERED:

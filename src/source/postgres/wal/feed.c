@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -25,6 +26,7 @@
 enum {
 	AHEAD_MAX = 4,
 	AHEAD_MAX_BYTES = 64 * 1024 * 1024, /* beyond that one alone, and not in memory */
+	SPARE_ROOM = 16,                    /* segments that must have room on a spare's disk */
 	STEP_MS = 1000,
 };
 
@@ -40,6 +42,8 @@ struct feeder {
 	int listen_fd;
 	struct ready ready[AHEAD_MAX]; /* in the order of their names */
 	size_t ready_count;
+	int spares[AHEAD_MAX]; /* empty files of those who asked, see source/feed.h */
+	size_t spares_count;
 	char next[WAL_NAME_SIZE]; /* to be made ready, "": nothing */
 	uint64_t segment_bytes;   /* 0: none was delivered yet */
 	struct mono_time asked_at;
@@ -72,12 +76,20 @@ forget_ready(struct feeder *feeder, size_t count)
 	    feeder->ready_count * sizeof(feeder->ready[0]));
 }
 
+static void
+forget_spares(struct feeder *feeder)
+{
+	while (feeder->spares_count > 0)
+		closep(&feeder->spares[--feeder->spares_count]);
+}
+
 void
 feeder_free(struct feeder *feeder)
 {
 	if (feeder == NULL)
 		return;
 	forget_ready(feeder, feeder->ready_count);
+	forget_spares(feeder);
 	if (feeder->socket_path != NULL)
 		(void)unlink(feeder->socket_path);
 	closep(&feeder->listen_fd);
@@ -105,9 +117,9 @@ feeder_last_doubt(const struct feeder *feeder)
 
 /* ---- a segment, expanded ------------------------------------------------------------------------- */
 
-/* Where it goes: memory, or for the large ones a file without a name. */
+/* Memory, or for the large ones a file without a name. */
 static int
-open_plain(const struct feeder *feeder, const char *name, int *ret_fd, struct err *err)
+open_own(const struct feeder *feeder, const char *name, int *ret_fd, struct err *err)
 {
 	const char *folder = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/var/tmp";
 	bool is_large = feeder->segment_bytes > AHEAD_MAX_BYTES;
@@ -122,22 +134,76 @@ open_plain(const struct feeder *feeder, const char *name, int *ret_fd, struct er
 	return 0;
 }
 
+/*
+ * A spare, which then needs no copy; -1: none that will do.  The server that recovers writes to
+ * the same disk, so not when that is nearly full.
+ */
 static int
-expand_file(const struct feeder *feeder, const char *name, struct wal_delivery *delivery,
-    int *ret_fd, struct err *err)
+take_spare(struct feeder *feeder)
 {
 	SCOPED(closep) int fd = -1;
+	struct statvfs disk;
+	struct stat st;
 
-	if (open_plain(feeder, name, &fd, err) < 0 ||
+	if (feeder->spares_count == 0)
+		return -1;
+	fd = feeder->spares[--feeder->spares_count];
+	if (fstat(fd, &st) < 0 || st.st_size != 0 || fstatvfs(fd, &disk) < 0 ||
+	    disk.f_bavail * disk.f_frsize < feeder->segment_bytes * SPARE_ROOM)
+		return -1;
+
+	return TAKE_FD(fd);
+}
+
+/*
+ * The server makes its file durable before it replays it: that is done when it asks, if the disk
+ * begins now.  In memory, who gets it may not change it; files belong to him alone.
+ */
+static void
+finish_file(int fd, bool is_spare)
+{
+	if (is_spare)
+		(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	else
+		(void)fcntl(fd, F_ADD_SEALS,
+		    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+}
+
+static int
+expand_file(struct feeder *feeder, const char *name, struct wal_delivery *delivery, int *ret_fd,
+    struct err *err)
+{
+	SCOPED(closep) int fd = take_spare(feeder);
+	bool is_spare = fd >= 0;
+
+	if ((!is_spare && open_own(feeder, name, &fd, err) < 0) ||
 	    wal_deliver(feeder->options.archive, name, feeder->options.system_identifier, fd, name,
 		delivery, err) < 0)
 		return -1;
-	/* Who gets it may not change it; a file that has no seals belongs to him alone. */
-	(void)fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	finish_file(fd, is_spare);
 	if (delivery->result == FETCH_DELIVERED)
 		*ret_fd = TAKE_FD(fd);
 
 	return 0;
+}
+
+/* If it is the disk of the spares that failed, memory will do, and what is kept there must go. */
+static int
+expand_wanted(struct feeder *feeder, const char *name, struct wal_delivery *delivery, int *ret_fd,
+    struct err *err)
+{
+	bool has_spares = feeder->spares_count > 0;
+
+	if (expand_file(feeder, name, delivery, ret_fd, err) == 0)
+		return 0;
+	if (!has_spares)
+		return -1;
+	log_debug("feeder: %s: %s", name, err->msg);
+	forget_ready(feeder, feeder->ready_count);
+	forget_spares(feeder);
+	err_clear(err);
+
+	return expand_file(feeder, name, delivery, ret_fd, err);
 }
 
 /* ---- ahead ------------------------------------------------------------------------------------- */
@@ -231,7 +297,7 @@ find_file(struct feeder *feeder, const char *name, struct feed_answer *answer)
 	struct wal_delivery delivery = { .result = FETCH_ABSENT };
 	struct err err = ERR_INIT;
 
-	if (expand_file(feeder, name, &delivery, &answer->fd, &err) < 0) {
+	if (expand_wanted(feeder, name, &delivery, &answer->fd, &err) < 0) {
 		doubt(feeder, answer, &err);
 		return;
 	}
@@ -278,20 +344,30 @@ check_client(const struct feeder *feeder, int connection, struct err *err)
 }
 
 static void
+keep_spares(struct feeder *feeder, struct feed_question *question)
+{
+	while (question->spares_count > 0 && feeder->spares_count < AHEAD_MAX)
+		feeder->spares[feeder->spares_count++] =
+		    TAKE_FD(question->spares[--question->spares_count]);
+}
+
+static void
 serve_client(struct feeder *feeder, int connection)
 {
+	SCOPED(feed_question_done) struct feed_question question = { .spares_count = 0 };
 	SCOPED(feed_answer_done) struct feed_answer answer = { .fd = -1 };
-	char name[FEED_NAME_MAX + 1];
 	struct err err = ERR_INIT;
 
-	if (feed_read_name(connection, name, &err) < 0) {
+	if (feed_read_question(connection, &question, &err) < 0) {
 		log_debug("feeder: %s", err.msg);
 		return;
 	}
-	if (check_client(feeder, connection, &err) < 0)
+	if (check_client(feeder, connection, &err) < 0) {
 		doubt(feeder, &answer, &err);
-	else
-		find_answer(feeder, name, &answer);
+	} else {
+		keep_spares(feeder, &question);
+		find_answer(feeder, question.name, &answer);
+	}
 	if (feed_send(connection, &answer, &err) < 0)
 		log_debug("feeder: %s", err.msg);
 }
