@@ -76,6 +76,27 @@ def test_reading_again_changes_no_more_than_what_it_finds(log, wal):
     assert len(wal.rows()) > len(rows)
 
 
+@pytest.mark.parametrize("more", [[], ["--again"]])
+def test_a_log_that_is_not_there_is_no_sound_one(log, wal, bs, work, more):
+    wal.take(log, 0)
+    wal.settle()
+    result = bs.run("settle", "postgres", *more, "--store", wal.store, expect=1)
+    assert "no log of a source 'postgres'" in result.err and "blackstart list" in result.err
+    assert result.out == ""
+    # One that the configuration knows may still come.
+    path = os.path.join(work, "blackstart.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"""site: plant
+timezone: UTC
+state_dir: {work}/state
+store: {{ path: {wal.store} }}
+sources:
+  new: {{ type: postgres, host: 127.0.0.1, port: 5, user: nobody }}
+""")
+    result = bs.run("settle", "new", *more, "-c", path, expect=3)
+    assert "source 'new' has no log yet" in result.err
+
+
 def test_verify_all_reads_the_logs(log, wal, bs, rotten):
     name, path, rows = rotten
     result = bs.run("verify", "--all", "--store", wal.store, "--level", "0", expect=6)

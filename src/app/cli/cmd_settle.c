@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "config/config.h"
+#include "engine/archive.h"
 #include "engine/settle.h"
 #include "os/stop.h"
 #include "source/source.h"
@@ -79,14 +80,35 @@ print_report(const char *source, const struct settle_report *report)
 		    (unsigned long long)report->left_count);
 }
 
+/* Of a source that the configuration knows the log may still come; any other name is a mistake. */
+static int
+check_has_log(struct cli *cli, const struct source *source, bool *ret_has, struct err *err)
+{
+	const struct config *config = cli->wire.config;
+
+	*ret_has = engine_archive_exists(&cli->wire.engine, source->ops, source->label);
+	if (*ret_has)
+		return 0;
+	if (config != NULL && config_find_source(config, source->label) != NULL) {
+		log_warning("source '%s' has no log yet", source->label);
+		return 0;
+	}
+	(void)err_set(err, ERR_NOT_FOUND, "the store has no log of a source '%s'", source->label);
+
+	return err_hint(err, "'blackstart list' shows the sources that it has something of.");
+}
+
 static int
 settle_once(struct cli *cli, struct source *source, struct err *err)
 {
 	SCOPED(settle_report_done) struct settle_report report = { .check_max = 0 };
-	int result = args_flag(cli->args, "again")
-	    ? settle_again(&cli->wire.engine, source, &cli->progress, &report, err)
-	    : settle_run(&cli->wire.engine, source, &report, err);
+	bool has_log = false;
+	int result = check_has_log(cli, source, &has_log, err);
 
+	if (result == 0)
+		result = args_flag(cli->args, "again")
+		    ? settle_again(&cli->wire.engine, source, &cli->progress, &report, err)
+		    : settle_run(&cli->wire.engine, source, &report, err);
 	out_progress_end(cli);
 	if (result < 0)
 		return -1;
@@ -101,7 +123,7 @@ settle_once(struct cli *cli, struct source *source, struct err *err)
 	if (settle_judge(&report, source->label, err) < 0)
 		return -1;
 
-	return report.warnings.count > 0 ? EXIT_WARNINGS : EXIT_OK;
+	return report.warnings.count > 0 || !has_log ? EXIT_WARNINGS : EXIT_OK;
 }
 
 /* ---- --follow ------------------------------------------------------------------------------------ */
