@@ -24,6 +24,7 @@ SEGMENTS_MIN = 10
 BY_PGBENCH = 17       # of them
 PUSHES_MIN = 30
 CLIENTS = (1, 16)
+COMMIT_ROUNDS = 2     # in each run, in turns: a commit's latency moves by more than it differs
 INDEXED = 1_000_000
 WORKING = {"autovacuum": "off", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
 OURS, PEER = "blackstart run pg-wal", "pg_receivewal"
@@ -60,7 +61,8 @@ NOTES = [
     "once more kept to one core by taskset, which its children inherit; the peer may use both.",
     "A commit's latency is what pgbench measured of a single-row insert, with "
     "synchronous_commit=on and the receiver as the only standby that must have it; each round "
-    "begins at a checkpoint, with nothing to catch up.",
+    "begins at a checkpoint, with nothing to catch up. Two rounds in each run; who is first "
+    "changes with each.",
     "The record-level check is the whole command on segments as a server's own cp leaves them in "
     "the archive, in memory, with a thread for each core; beside it bench/bench_wal, the reader "
     "alone in one thread. pg_waldump decodes each record and prints none, and has one thread.",
@@ -396,9 +398,9 @@ class WalBench:
         script = os.path.join(self.root, "insert.sql")
         self.write(script, INSERT)
         ours, peer = self.make_receivers()
-        for number in range(self.options.runs + 1):
-            for receiver, key, extra in ((ours, OURS, ()),
-                                         (peer, f"{PEER} --synchronous", ("--synchronous",))):
+        turns = [(ours, OURS, ()), (peer, f"{PEER} --synchronous", ("--synchronous",))]
+        for number in range(self.options.runs * COMMIT_ROUNDS + 1):
+            for receiver, key, extra in turns[::1 if number % 2 else -1]:
                 for clients in CLIENTS:
                     p50, p99 = self.commit_times(receiver, extra, clients, script)
                     say(f"commit: {'warm-up' if number == 0 else f'run {number}'}: {key}, "
