@@ -22,7 +22,7 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENTS = 128        # at scale 1
 SEGMENTS_MIN = 10
 BY_PGBENCH = 17       # of them
-PUSHES_MIN = 30
+PUSHES_MIN = 100
 CLIENTS = (1, 16)
 COMMIT_ROUNDS = 2     # in each run, in turns: a commit's latency moves by more than it differs
 INDEXED = 1_000_000
@@ -299,11 +299,15 @@ class WalBench:
                            "pgBackRest archive-push, zst level 1", 0.5, ours, peer))
 
     def push_each(self, contestant):
-        """Every time the next segment: what is there already is only compared."""
+        """Every time the next segment: what is there already is only compared. It is in the
+        kernel's cache for both, as it is when a server has just written it."""
         names = iter(self.names)
 
         def prepare():
             contestant.argv = [*contestant.argv[:-1], self.segment(next(names))]
+            with open(contestant.argv[-1], "rb") as file:
+                while file.read(1 << 20):
+                    pass
         contestant.prepare = prepare
 
     def recovery(self):

@@ -3,11 +3,14 @@ import json
 import os
 import random
 import re
+import signal
+import time
 
 import pytest
 
 import plant
 from conftest import make_password_file
+from postgres import children
 from store import flip_bit
 
 
@@ -357,6 +360,31 @@ def test_verify_all(bs, dump, base, store):
     assert "base.tar.zst" in result.text
     for backup in store.backups("dump"):
         assert len([p for p in store.proofs(backup.id) if p.startswith("bad")]) == 0
+
+
+def test_a_failure_is_said_when_verify_all_is_stopped(bs, dump, base, store):
+    """It is held back for the end, where the only one is the command's own error."""
+    base()
+    dump()
+    damaged = store.backups("dump")[0]  # the newest one, which is first
+    flip_bit(damaged.file(".dump"), 1000)
+    running = bs.start("verify", "--all", "--level", "3", "--store", store)
+    deadline = time.monotonic() + 30
+    while not any("postgres" in name_of(pid) for pid in children(running.pid)):
+        assert running.process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    running.signal(signal.SIGINT)
+    result = running.wait(60)
+    assert result.code not in (0, 3, 6), result
+    assert os.path.basename(damaged.file(".dump")) in result.err and "damaged" in result.err, result
+
+
+def name_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def test_the_password_is_not_needed(bs, model, work, pg):
