@@ -205,6 +205,58 @@ def test_sound_copy_takes_the_place_of_a_damaged_one(bs, archive, work):
         assert a.read() == b.read()
 
 
+BLOCK = 4096
+
+
+def record_over_a_block(archive, path):
+    """(begin, end) of a record that crosses from one block of a page into the next, in the file."""
+    tool = os.path.join(archive.server.bin, "pg_waldump")
+    # It fails where the log ends.
+    found = subprocess.run([tool, path], check=False, capture_output=True, text=True)
+    for line in found.stdout.split("\n"):
+        match = re.search(r"len \(rec/tot\): +\d+/ *(\d+), .* lsn: [0-9A-F]+/([0-9A-F]+)", line)
+        if match:
+            begin = int(match[2], 16) % SEGMENT_BYTES
+            end = begin + int(match[1])
+            block = end - end % BLOCK
+            if begin + 24 < block < end - 16 and block % (2 * BLOCK) == BLOCK \
+                    and begin > block - BLOCK:
+                return begin, end
+    raise AssertionError(f"no record crosses a block within a page: {found}")
+
+
+def test_tail_that_ends_where_the_power_went(bs, archive, work):
+    """What was not synced goes block by block: here the second part of the last record, and all
+    behind it. What was acknowledged ended before that record."""
+    tail = os.path.join(archive.wal, archive.last + ".partial")
+    out = os.path.join(work, "out")
+    sound = plain(archive, archive.last, work)
+    shutil.copy(sound, tail)
+    os.unlink(os.path.join(archive.wal, archive.last + ".zst"))
+    begin, end = record_over_a_block(archive, sound)
+    block = end - end % BLOCK
+    with open(tail, "r+b") as file:
+        whole = file.read()
+        # The whole record, and zeros behind it: a tail like any other.
+        file.seek(end)
+        file.write(bytes(SEGMENT_BYTES - end))
+    assert "torn" not in get(bs, archive, archive.last, out, expect=0).err
+    # A bit of it is wrong, or it lacks something else than a whole block: that is no power failure.
+    flip_bit(tail, begin + 30)
+    assert "checksum" in get(bs, archive, archive.last, out, expect=255).err
+    flip_bit(tail, begin + 30)
+    with open(tail, "r+b") as file:
+        file.seek(end - 8)
+        file.write(bytes(8))
+    assert "checksum" in get(bs, archive, archive.last, out, expect=255).err
+    with open(tail, "r+b") as file:
+        file.seek(block)
+        file.write(bytes(end - block))
+    assert "torn by a power failure" in get(bs, archive, archive.last, out, expect=0).err
+    with open(out, "rb") as file:
+        assert file.read() == whole[:block] + bytes(SEGMENT_BYTES - block)
+
+
 def test_tail_at_the_end_is_served_and_one_in_the_middle_must_be_whole(bs, archive, recover, work):
     last = plain(archive, archive.last, work)
     tail = os.path.join(archive.wal, archive.last + ".partial")

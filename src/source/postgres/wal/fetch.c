@@ -18,6 +18,7 @@
 #include "source/postgres/wal/history.h"
 #include "source/postgres/wal/names.h"
 #include "source/postgres/wal/stored.h"
+#include "source/postgres/wal/torn.h"
 #include "stream/blob.h"
 #include "stream/links.h"
 #include "stream/sink.h"
@@ -27,8 +28,6 @@ enum {
 	ATTEMPTS = 3,
 	PAGE_HEADER_BYTES = 16,
 	ZERO_CHUNK_BYTES = 1024 * 1024,
-	BLOCK_BYTES = 4096, /* what a disk takes or leaves whole */
-	RECORD_REACH_BYTES = 1024 * 1024,
 };
 
 struct delivery {
@@ -231,52 +230,9 @@ is_all_zero(struct blob *blob, bool *ret_is_zero, struct err *err)
 	return 0;
 }
 
-/* Up to where the record that would begin at `from` could reach, page headers included. */
-static int
-record_reach(struct blob *blob, uint64_t from, uint64_t *ret_reach, struct err *err)
-{
-	uint8_t size[8] = { 0 };
-	uint64_t bytes;
-
-	if (from + sizeof(size) <= blob->size_bytes &&
-	    blob_read_at(blob, from, size, sizeof(size), err) < 0)
-		return -1;
-	bytes = load_u64(size) & UINT32_MAX;
-	if (bytes > RECORD_REACH_BYTES)
-		bytes = 0;
-	*ret_reach = from + bytes + bytes / 256 + 2 * (uint64_t)WAL_PAGE_BYTES;
-
-	return 0;
-}
-
 /*
- * Does a block end in zeros from `from` to `reach`, with something behind it: the mark of a power
- * failure, which takes what was not yet synced block by block, and nothing before that.
- */
-static int
-find_hole(struct blob *blob, uint64_t from, uint64_t reach, bool *ret_has_hole, struct err *err)
-{
-	uint8_t block[BLOCK_BYTES];
-	uint64_t at = from - from % BLOCK_BYTES;
-	bool is_open = false;
-
-	for (*ret_has_hole = false; at + BLOCK_BYTES <= blob->size_bytes; at += BLOCK_BYTES) {
-		if (blob_read_at(blob, at, block, sizeof(block), err) < 0)
-			return -1;
-		if (is_open && (block[0] != 0 || memcmp(block, block + 1, BLOCK_BYTES - 1) != 0)) {
-			*ret_has_hole = true;
-			return 0;
-		}
-		is_open |= at < reach && load_u64(block + BLOCK_BYTES - 8) == 0;
-	}
-
-	return 0;
-}
-
-/*
- * The tail of a machine that lost its power holds all that was acknowledged, a hole, and some of
- * what was on its way.  It will do: recovery ends at the first record that is not whole.  Without
- * a hole the disk or somebody has damaged it, and then rows may lack that were acknowledged.
+ * The tail of a machine that lost its power will do: recovery ends at the first record that is not
+ * whole.  Otherwise the disk or somebody has damaged it, and rows may lack that were acknowledged.
  */
 static int
 take_torn_tail(const struct delivery *delivery, struct blob *blob, const struct wal_guard *checked,
@@ -286,13 +242,11 @@ take_torn_tail(const struct delivery *delivery, struct blob *blob, const struct 
 	const struct wal_summary *found = wal_guard_summary(checked);
 	uint64_t begin = checked->segment * checked->segment_bytes;
 	uint64_t from = found != NULL && found->end_lsn > begin ? found->end_lsn - begin : 0;
-	uint64_t reach = 0;
 	uint8_t head[8];
-	bool has_hole = false;
+	bool is_torn = false;
 	struct err other = ERR_INIT;
 
-	if (err->kind != ERR_DATA || record_reach(blob, from, &reach, &other) < 0 ||
-	    find_hole(blob, from, reach, &has_hole, &other) < 0 || !has_hole ||
+	if (err->kind != ERR_DATA || wal_torn_look(blob, from, &is_torn, &other) < 0 || !is_torn ||
 	    blob_read_at(blob, 0, head, sizeof(head), &other) < 0)
 		return -1;
 	(void)snprintf(delivery->result->note, sizeof(delivery->result->note),
