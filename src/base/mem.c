@@ -72,6 +72,14 @@ xasprintf(const char *format, ...)
 }
 
 bool
+mem_is_zero(const void *data, size_t size)
+{
+	const uint8_t *at = data;
+
+	return size == 0 || (at[0] == 0 && memcmp(at, at + 1, size - 1) == 0);
+}
+
+bool
 mem_add(uint64_t a, uint64_t b, uint64_t *ret_sum)
 {
 	return !__builtin_add_overflow(a, b, ret_sum);

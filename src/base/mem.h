@@ -25,6 +25,9 @@ char *xasprintf(const char *format, ...) MUST_CHECK PRINTF_LIKE(1, 2);
 bool mem_add(uint64_t a, uint64_t b, uint64_t *ret_sum) MUST_CHECK;
 bool mem_mul(uint64_t a, uint64_t b, uint64_t *ret_product) MUST_CHECK;
 
+/* Nothing but zeros; so is nothing at all. */
+bool mem_is_zero(const void *data, size_t size);
+
 /* A password or key: excluded from core dumps where the kernel can, wiped by secret_free. */
 struct secret;
 

@@ -85,7 +85,7 @@ wait_for(int fd, short events, int timeout_ms, struct err *err)
 
 /* ---- descriptors --------------------------------------------------------------------------------- */
 
-/* A message of two parts, with room for descriptors or without. */
+/* A message, with room for descriptors or without. */
 static struct msghdr
 message_of(struct iovec *parts, size_t parts_count, union rights *rights, size_t fds_count)
 {

@@ -4,12 +4,12 @@ import os
 import random
 import re
 import signal
-import time
 
 import pytest
 
 import plant
 from conftest import make_password_file
+from daemon import wait_for
 from postgres import children
 from store import flip_bit
 
@@ -369,10 +369,8 @@ def test_a_failure_is_said_when_verify_all_is_stopped(bs, dump, base, store):
     damaged = store.backups("dump")[0]  # the newest one, which is first
     flip_bit(damaged.file(".dump"), 1000)
     running = bs.start("verify", "--all", "--level", "3", "--store", store)
-    deadline = time.monotonic() + 30
-    while not any("postgres" in name_of(pid) for pid in children(running.pid)):
-        assert running.process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: any("postgres" in name_of(pid) for pid in children(running.pid)), 30,
+             lambda: f"a scratch server; verify itself: {running.process.poll()}")
     running.signal(signal.SIGINT)
     result = running.wait(60)
     assert result.code not in (0, 3, 6), result

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from daemon import wait_for
 from postgres import children, give_away
 from program import BINARY, binary_for_all, is_alive
 from store import Store, flip_bit
@@ -687,7 +688,7 @@ def recovering(archive, work):
         def helper(self):
             """Its process, when it listens."""
             folder = os.path.join(self.runtime, "blackstart")
-            wait(lambda: helpers(folder) and self.sockets(), "there is no helper")
+            wait_for(lambda: helpers(folder) and self.sockets(), 10, lambda: "a helper")
             return helpers(folder)[0]
 
         def sockets(self):
@@ -712,13 +713,6 @@ def recovering(archive, work):
             os.kill(pid, signal.SIGKILL)
 
 
-def wait(condition, what, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def test_helper_makes_ready_where_it_is_wanted(bs, recovering):
     """The server's own file system gets the segment once: what was made ready there needs no copy,
     and nothing of it is left when all are killed."""
@@ -732,7 +726,8 @@ def test_helper_makes_ready_where_it_is_wanted(bs, recovering):
         recovering.next(bs)
     made = set()
     for _ in range(5):
-        wait(lambda: SEGMENT_BYTES in recovering.spares().values() or made, "nothing is made ready")
+        wait_for(lambda: SEGMENT_BYTES in recovering.spares().values() or made, 10,
+                 lambda: "something that is made ready")
         made |= set(recovering.spares())
         st = recovering.next(bs)
         assert st.st_nlink == 1 and st.st_mode & 0o777 == 0o600
@@ -740,7 +735,7 @@ def test_helper_makes_ready_where_it_is_wanted(bs, recovering):
             break
     assert st.st_ino in made, "what was made ready was copied"
     # Four made ready and as many empty ones; more than that is closed.
-    wait(lambda: len(recovering.spares()) <= 8, "spares pile up")
+    wait_for(lambda: len(recovering.spares()) <= 8, 10, lambda: f"fewer than {recovering.spares()}")
     os.kill(recovering.helper(), signal.SIGKILL)
     assert os.listdir(recovering.folder) == ["RECOVERYXLOG"]
 

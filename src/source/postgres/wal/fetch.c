@@ -17,6 +17,7 @@
 #include "source/postgres/wal/guard.h"
 #include "source/postgres/wal/history.h"
 #include "source/postgres/wal/names.h"
+#include "source/postgres/wal/reader_internal.h"
 #include "source/postgres/wal/stored.h"
 #include "source/postgres/wal/torn.h"
 #include "stream/blob.h"
@@ -136,17 +137,6 @@ goes_on(const struct delivery *delivery, uint64_t segment_bytes, bool *ret_goes_
 	return 0;
 }
 
-static uint64_t
-load_u64(const uint8_t *data)
-{
-	uint64_t value = 0;
-
-	for (int i = 7; i >= 0; i--)
-		value = value << 8 | data[i];
-
-	return value;
-}
-
 /*
  * Is a page behind the last good one right as well.  Then something is damaged; where WAL simply
  * ends, what an earlier use of the file left stands behind, and is of another place.
@@ -163,8 +153,8 @@ has_more_pages(const struct wal_guard *guard, struct blob *blob, bool *ret_has, 
 
 		if (blob_read_at(blob, at, header, sizeof(header), err) < 0)
 			return -1;
-		*ret_has = load_u64(header + 8) == begin + at &&
-		    (load_u64(header) & 0xFFFF) == found->magic;
+		*ret_has = wal_u64(header + 8) == begin + at &&
+		    (wal_u64(header) & 0xFFFF) == found->magic;
 	}
 
 	return 0;
@@ -224,7 +214,7 @@ is_all_zero(struct blob *blob, bool *ret_is_zero, struct err *err)
 
 		if (blob_read_at(blob, at, data, size, err) < 0)
 			return -1;
-		*ret_is_zero = data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
+		*ret_is_zero = mem_is_zero(data, size);
 	}
 
 	return 0;
@@ -253,7 +243,7 @@ take_torn_tail(const struct delivery *delivery, struct blob *blob, const struct 
 	    "'%s' was torn by a power failure: recovery ends at its last whole record", blob->name);
 	err_clear(err);
 	/* Not even its first page was synced: nothing of it was acknowledged. */
-	*ret_is_there = load_u64(head) != 0;
+	*ret_is_there = wal_u64(head) != 0;
 	if (!*ret_is_there)
 		return 0;
 	wal_guard_init(&guard, delivery->name, delivery->identifier, WAL_DEPTH_HEAD, true);

@@ -1,5 +1,4 @@
-#include <string.h>
-
+#include "base/mem.h"
 #include "source/postgres/wal/reader_internal.h"
 
 enum {
@@ -25,18 +24,12 @@ static const struct {
 	{ 18, 0xD118 },
 };
 
-static bool
-is_all_zero(const uint8_t *data, size_t size)
-{
-	return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
 int
 wal_page_empty(const struct wal_reader *reader, const uint8_t *data, size_t size, struct err *err)
 {
 	size_t zeros = 0;
 
-	if (is_all_zero(data, size))
+	if (mem_is_zero(data, size))
 		return 0;
 	while (data[zeros] == 0)
 		zeros++;
@@ -153,7 +146,7 @@ wal_page_begin(struct wal_reader *reader, uint64_t lsn, struct err *err)
 		reader->is_empty = false;
 	else if (reader->summary.depth < WAL_DEPTH_PAGES)
 		return 0;
-	if (is_all_zero(header, header_bytes))
+	if (mem_is_zero(header, header_bytes))
 		return begin_empty(reader, lsn, err);
 	if (reader->is_empty)
 		return wal_fail(reader, lsn, err, "a page follows the zeros that end its WAL");

@@ -1,8 +1,7 @@
 #include "source/postgres/wal/torn.h"
 
-#include <string.h>
-
 #include "base/err.h"
+#include "base/mem.h"
 #include "source/postgres/wal/reader_internal.h"
 #include "stream/blob.h"
 
@@ -76,7 +75,7 @@ find_hole(struct blob *blob, const struct torn *torn, bool *ret_has_hole, struct
 
 		if (blob_read_at(blob, at, block, sizeof(block), err) < 0)
 			return -1;
-		is_zero = block[0] == 0 && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0;
+		is_zero = mem_is_zero(block, sizeof(block));
 		if (is_open && !is_zero)
 			return 0;
 		if (!is_zero)

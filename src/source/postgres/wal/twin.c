@@ -25,12 +25,6 @@ struct twin_sink {
 	uint8_t data[CHUNK_BYTES];
 };
 
-static bool
-is_all_zero(const uint8_t *data, size_t size)
-{
-	return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
 /* `size` bytes of both, the plain one's in twin->data. */
 static void
 judge(struct twin_sink *twin, const uint8_t *whole, size_t size)
@@ -42,7 +36,7 @@ judge(struct twin_sink *twin, const uint8_t *whole, size_t size)
 	while (!twin->is_beyond && twin->data[same] == whole[same])
 		same++;
 	twin->is_beyond = true;
-	twin->is_other = twin->is_other || !is_all_zero(twin->data + same, size - same);
+	twin->is_other = twin->is_other || !mem_is_zero(twin->data + same, size - same);
 }
 
 static int
